@@ -1,0 +1,1 @@
+"""Train interatomic potentials from fewer DFT labels."""
