@@ -1,0 +1,33 @@
+"""Shards on disk: Zarr and HDF5, the manifest, the lazy reader of many shards, and exporters."""
+
+from mlipq.store.columns import join_specs
+from mlipq.store.commit import commit_bytes, commit_json, committing, sha256_file, sync_folder
+from mlipq.store.dataset import Column, Dataset, open_dataset
+from mlipq.store.export import export
+from mlipq.store.manifest import Manifest, ShardEntry
+from mlipq.store.packing import atoms_at, pack, structure_at
+from mlipq.store.shard import open_shard, read_shard, shard_problems, write_shard
+from mlipq.store.table import Table
+
+__all__ = [
+    "Column",
+    "Dataset",
+    "Manifest",
+    "ShardEntry",
+    "Table",
+    "atoms_at",
+    "commit_bytes",
+    "commit_json",
+    "committing",
+    "export",
+    "join_specs",
+    "open_dataset",
+    "open_shard",
+    "pack",
+    "read_shard",
+    "sha256_file",
+    "shard_problems",
+    "structure_at",
+    "sync_folder",
+    "write_shard",
+]

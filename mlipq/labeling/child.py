@@ -1,0 +1,155 @@
+"""Label one structure at a time in a killable child."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from mlipq.errors import LabelError, MlipqError
+from mlipq.labeling.job import Limits
+from mlipq.process import Arrays, Child, ChildDied, ChildTimeout
+from mlipq.schema import ArraySpec
+from mlipq.structures.structure import Structure
+
+CRASHES_BELIEVED = 2
+"""A structure whose child died this often in a row is to blame; the first time it may have been killed from outside."""
+
+_BLAS_SETTING = "MLIPQ_BLAS"
+_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+class Labeler(Protocol):
+    """A method that labels structures: GFN1 is one, a DFT code can be another."""
+
+    name: str
+    version: str
+    arrays: tuple[ArraySpec, ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the labels depend on."""
+        ...
+
+    @property
+    def child_command(self) -> list[str]:
+        """Arguments of the Python interpreter that start the child."""
+        ...
+
+    def cost(self, numbers: NDArray) -> float:
+        """Predicted seconds of one structure on the reference machine."""
+        ...
+
+
+class ChildStartError(MlipqError):
+    """No working labeling child could be started on this machine."""
+
+    exit_code = 1
+
+
+class LabelingChild:
+    """A labeler in a child process that is started when needed and replaced when it dies.
+
+    Parameters
+    ----------
+    labeler
+        What to run.
+    limits
+        Time and memory of one structure.
+    environment
+        Variables that the child sees beside this process's own.
+    """
+
+    def __init__(self, labeler: Labeler, limits: Limits, environment: Mapping[str, str] | None = None) -> None:
+        self.labeler = labeler
+        self._limits = limits
+        self._environment = dict(environment or {})
+        self._child: Child | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Start the child, unless it runs, and return its greeting.
+
+        A child that dies or mislabels its reference molecule gets one more chance with tblite's stock BLAS.
+
+        Raises
+        ------
+        ChildStartError
+            If that does not help.
+        """
+        if self._child is not None:
+            return self._child.greeting
+        problem = ""
+        for attempt in ({}, {_BLAS_SETTING: "stock"}):
+            try:
+                child = Child(self.labeler.child_command, {**_THREADS, **self._environment, **attempt}, self._limits.memory)
+            except (ChildDied, ChildTimeout) as error:
+                problem = str(error)
+                continue
+            greeting = child.greeting
+            if greeting["right"]:
+                if attempt:
+                    greeting["warning"] = f"the fast BLAS does not work here ({problem}); labeling with tblite's stock BLAS, slower"
+                self._child = child
+                return greeting
+            problem = f"reference molecule: {greeting['energy']!r} eV, expected {greeting['expected']!r} ({greeting['blas']})"
+            child.close()
+        raise ChildStartError(f"the labeling child does not start: {problem}; see: mlipq doctor")
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running child."""
+        return self._child.pid if self._child else None
+
+    def limit(self, structure: Structure) -> float:
+        """Seconds that a structure may take."""
+        return max(self._limits.seconds, self._limits.cost_factor * self.labeler.cost(structure.numbers))
+
+    def label(self, structure: Structure) -> tuple[Arrays, int]:
+        """Label one structure.
+
+        Returns
+        -------
+        arrays, quality
+            Labels by array name, and bits of :class:`mlipq.schema.Flag`.
+
+        Raises
+        ------
+        LabelError
+            What the labeler raises, ``timeout``, or ``killed`` where the child died of it.
+        """
+        header = {"charge": structure.charge, "multiplicity": structure.multiplicity}
+        arrays: Arrays = {"numbers": structure.numbers, "positions": structure.positions}
+        if structure.cell is not None and structure.pbc is not None:
+            arrays |= {"cell": structure.cell, "pbc": structure.pbc}
+        limit = self.limit(structure)
+        for death in range(1, CRASHES_BELIEVED + 1):
+            self.start()
+            assert self._child is not None
+            try:
+                answer, labels = self._child.call(header, arrays, limit)
+            except ChildTimeout:
+                self._child = None
+                message = f"stopped after its limit of {limit:.0f} s; try again with: --retry timeout --time-limit SECONDS"
+                raise LabelError("timeout", message, attempts=1) from None
+            except ChildDied as error:
+                self._child = None
+                if death == CRASHES_BELIEVED:
+                    message = f"its process died {death} times: {error}"
+                    raise LabelError("killed", message, attempts=death) from None
+                continue
+            if "error" in answer:
+                raise LabelError(answer["error"], answer["message"], answer["attempts"])
+            return labels, answer["quality"]
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+
+def memory_share(workers: int) -> int:
+    """This machine's memory in bytes, shared among workers; never under 2 GiB, which the largest molecules need."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(max(total // workers, 2 << 30))

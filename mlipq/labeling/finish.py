@@ -1,0 +1,175 @@
+"""Turn done partitions into a dataset: check every shard, then write ledger and manifest."""
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+from ase.data import chemical_symbols
+import numpy as np
+
+from mlipq.errors import IncompleteError
+from mlipq.labeling.folder import Duplicate, Failure, OutputFolder, Plan, Sidecar, plan_digest
+from mlipq.schema import ArraySpec, Flag
+from mlipq.store import Manifest, ShardEntry, Table, commit_bytes, open_shard, sha256_file
+from mlipq.store.columns import join_specs
+from mlipq.store.manifest import Conflict, Provenance
+from mlipq.store.statistics import summarise
+
+METHODS = {"gfn1": "GFN1-xTB"}
+
+
+def finish(folder: OutputFolder) -> Manifest:
+    """Check that everything is there and intact, then write the failure ledger and the manifest.
+
+    Parameters
+    ----------
+    folder
+        Output folder with all partitions done.
+
+    Returns
+    -------
+    Manifest
+        As written to ``manifest.json``.
+
+    Raises
+    ------
+    IncompleteError
+        If partitions are missing (all are listed, nothing is touched), or shards are damaged (they are set aside to be made
+        again).
+    """
+    plan = folder.plan()
+    missing = folder.missing(plan)
+    if missing:
+        raise IncompleteError(
+            f"{folder.path}: {len(missing)} of {len(plan.partitions)} partitions are not labelled: {spans(missing)}\n"
+            f"Label them with: mlipq label {folder.path}  or: mlipq partition {folder.path} {spans(missing)}"
+        )
+    sidecars = list(folder.sidecars(plan))
+    _require_intact(folder, sidecars)
+    failures = list(_failures(folder, sidecars))
+    commit_bytes(folder.failures_file, _as_csv(failures))
+    manifest = _manifest(folder, plan, sidecars, failures)
+    manifest.write(folder.manifest_file)
+    return manifest
+
+
+def finished(folder: OutputFolder, plan: Plan) -> Manifest | None:
+    """Return the manifest where it stands and describes the shards that are there, else ``None``."""
+    if not folder.manifest_file.is_file() or folder.missing(plan):
+        return None
+    manifest = Manifest.read(folder.manifest_file)
+    described = {entry.file: entry.sha256 for entry in manifest.shards}
+    there = {f"{folder.shards.name}/{sidecar.file}": sidecar.sha256 for sidecar in folder.sidecars(plan)}
+    return manifest if described == there else None
+
+
+def spans(indices: list[int]) -> str:
+    """Write partition numbers as the command line takes them: ``0-3,7,9-11``."""
+    runs: list[list[int]] = []
+    for index in sorted(indices):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def _require_intact(folder: OutputFolder, sidecars: list[Sidecar]) -> None:
+    damaged = []
+    for sidecar in sidecars:
+        found = sha256_file(folder.shards / sidecar.file)
+        if found != sidecar.sha256:
+            damaged.append(f"  {sidecar.file}: expected sha256 {sidecar.sha256[:16]}…, found {found[:16]}…")
+            folder.sidecar_file(sidecar.index).unlink(missing_ok=True)
+    if damaged:
+        listed = "\n".join(damaged)
+        raise IncompleteError(
+            f"{folder.path}: {len(damaged)} shards are damaged and will be made again:\n{listed}\nRun: mlipq label {folder.path}"
+        )
+
+
+def _failures(folder: OutputFolder, sidecars: list[Sidecar]) -> Iterator[Failure]:
+    with folder.rejected_file.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            yield Failure.model_validate(row)
+    for sidecar in sidecars:
+        yield from sidecar.failures
+
+
+def _as_csv(failures: list[Failure]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(Failure.model_fields), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(failure.model_dump() for failure in failures)
+    return text.getvalue().encode()
+
+
+def _manifest(folder: OutputFolder, plan: Plan, sidecars: list[Sidecar], failures: list[Failure]) -> Manifest:
+    entries: list[ShardEntry] = []
+    specs: list[dict[str, ArraySpec]] = []
+    flags: Counter[str] = Counter()
+    rungs: Counter[str] = Counter()
+    for sidecar in sidecars:
+        with open_shard(folder.shards / sidecar.file) as shard:
+            n_atoms = shard.rows["atomic_numbers"]
+            elements = np.unique(shard.read("atomic_numbers", 0, n_atoms))
+            _count_flags(flags, shard.read("quality", 0, len(shard)))
+            attempts = shard.read("gfn1/scf_attempt", 0, len(shard))
+            rungs.update({str(rung): int(n) for rung, n in zip(*np.unique(attempts, return_counts=True), strict=True)})
+            if len(shard):
+                specs.append(dict(shard.specs))
+        entries.append(
+            ShardEntry(
+                file=f"{folder.shards.name}/{sidecar.file}",
+                bytes=sidecar.bytes,
+                sha256=sidecar.sha256,
+                n_structures=sidecar.n_structures,
+                n_atoms=sidecar.n_atoms,
+                elements=[chemical_symbols[z] for z in elements],
+            )
+        )
+
+    def tables() -> Iterator[Table]:
+        for sidecar in sidecars:
+            with open_shard(folder.shards / sidecar.file) as shard:
+                table, _ = shard.load()
+            yield table
+
+    found = summarise(tables)
+    digest = hashlib.sha256(json.dumps(plan_digest(plan), sort_keys=True).encode()).hexdigest()
+    return Manifest(
+        level_of_theory=METHODS[plan.settings["labeler"]["name"]],
+        shards=entries,
+        arrays=list(join_specs(specs).values()),
+        statistics=found.statistics,
+        reference_energies=found.reference_energies,
+        outliers=found.outliers,
+        quality=dict(flags),
+        scf_attempts=dict(rungs),
+        failures=dict(Counter(failure.error for failure in failures)),
+        conflicts=list(_conflicts(folder)),
+        duplicates=plan.counts["duplicates"],
+        provenance=Provenance(software=plan.versions, settings=plan.settings, plan_sha256=digest),
+    )
+
+
+def _count_flags(flags: Counter[str], quality: np.ndarray) -> None:
+    for flag in Flag:
+        raised = int((quality & flag.value != 0).sum())
+        if raised:
+            flags[str(flag.name)] += raised
+
+
+def _conflicts(folder: OutputFolder) -> Iterator[Conflict]:
+    with folder.duplicates_file.open(newline="", encoding="utf-8") as file:
+        for row in map(Duplicate.model_validate, csv.DictReader(file)):
+            if row.conflict:
+                yield Conflict(
+                    identity=row.identity,
+                    kept=f"{row.first_source_file} frame {row.first_source_index}",
+                    dropped=f"{row.source_file} frame {row.source_index}",
+                    labels=row.conflict.split("; "),
+                )

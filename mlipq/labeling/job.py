@@ -1,0 +1,175 @@
+"""A labeling job as data: what its YAML may say, checked before anything runs."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from mlipq.errors import InputError
+from mlipq.structures import ReadOptions, ReferenceSpec
+from mlipq.xtb import Gfn1
+
+
+def _kelvin(value: Any) -> Any:
+    """Accept ``300 K`` beside ``300``."""
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*([\d.]+)\s*K\s*", value)):
+        return float(match[1])
+    return value
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelerSettings(_Record):
+    """Which method labels, and its settings; they stand in the plan and the manifest."""
+
+    name: Literal["gfn1"] = "gfn1"
+    accuracy: float = Field(default=1.0, ge=1e-4, le=1e3)
+    """tblite's accuracy: 1.0 leaves 1e-9 Eh, 2e-6 Eh/a0 and up to 1e-4 e against 0.01."""
+    electronic_temperature: Annotated[float, BeforeValidator(_kelvin)] = Field(default=300.0, gt=0, le=1e5)
+    """In K."""
+    max_iterations: int = Field(default=250, ge=1)
+    """SCF iterations of the first attempt."""
+
+    def build(self) -> Gfn1:
+        """Return the labeler that these settings describe."""
+        return Gfn1(self.accuracy, self.electronic_temperature, self.max_iterations)
+
+
+class ChargeSource(_Record):
+    """Where the total charge comes from."""
+
+    key: str | None = None
+    """Field of the file; where not given, the names the field uses (charge, total_charge …)."""
+    default: int | None = 0
+    """Charge of structures whose file says nothing; ``null`` refuses them."""
+
+
+class SpinSource(_Record):
+    """Where the spin multiplicity comes from."""
+
+    key: str | None = None
+    """Field of the file, ``spin:2S`` where it counts unpaired electrons."""
+    default: Annotated[int, Field(ge=1)] | Literal["lowest"] = "lowest"
+    """Multiplicity of structures whose file says nothing."""
+
+
+class ReferenceField(_Record):
+    """One label that the input carries."""
+
+    field: str
+    kind: str
+    unit: str
+    level_of_theory: str
+
+
+class InputSpec(_Record):
+    """Files, folders or globs, with reference labels of their own."""
+
+    path: str
+    reference: dict[str, ReferenceField] = {}
+
+
+class Limits(_Record):
+    """What one structure may use before it is stopped and goes to the failure ledger."""
+
+    seconds: float = Field(default=60.0, gt=0)
+    """At least this long; never less than ``cost_factor`` times the predicted cost."""
+    cost_factor: float = Field(default=30.0, ge=1)
+    memory: int | None = Field(default=None, gt=0)
+    """Address space of each child in bytes; by default this machine's memory over the number of workers."""
+
+
+class Job(_Record):
+    """A labeling job."""
+
+    inputs: list[str | InputSpec] = Field(min_length=1)
+    output: str
+    labeler: LabelerSettings = LabelerSettings()
+    charge: ChargeSource = ChargeSource()
+    spin: SpinSource = SpinSource()
+    reference: dict[str, ReferenceField] = {}
+    """Reference labels of all inputs."""
+    ignore_pbc: bool = False
+    """Drop the cell of periodic structures (molecules in a box)."""
+    format: Literal["zarr", "h5"] = "zarr"
+    cluster: Literal["local"] = "local"
+    workers: int | None = Field(default=None, ge=1)
+    """Processes; by default one a core."""
+    limits: Limits = Limits()
+
+    def read_options(self, own: dict[str, ReferenceField] | None = None) -> ReadOptions:
+        """Return how structures are read, with an input's own reference labels."""
+        fields = {**self.reference, **(own or {})}
+        return ReadOptions(
+            charge_key=self.charge.key,
+            charge_default=self.charge.default,
+            spin_key=self.spin.key,
+            spin_default=self.spin.default,
+            references=tuple(ReferenceSpec(name=name, **field.model_dump()) for name, field in fields.items()),
+            ignore_pbc=self.ignore_pbc,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Everything the dataset depends on, beside the inputs' content: two plans with equal ones are the same plan."""
+        shown = self.model_dump(mode="json", include={"charge", "spin", "reference", "ignore_pbc", "format"})
+        return {**shown, "labeler": self.labeler.build().settings}
+
+
+def load_job(path: Path, **overrides: Any) -> Job:
+    """Read a job from YAML.
+
+    Parameters
+    ----------
+    path
+        The file.
+    overrides
+        Keys that replace the file's own.
+
+    Raises
+    ------
+    InputError
+        If the file is not YAML, or a key is unknown (the nearest known one is named), missing or out of range.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a job (inputs: …, output: …), found {type(content).__name__}")
+    return make_job({**content, **overrides}, str(path))
+
+
+def make_job(content: dict[str, Any], where: str) -> Job:
+    """Check a job.
+
+    Raises
+    ------
+    InputError
+        Listing everything that is wrong, each with its key.
+    """
+    try:
+        return Job.model_validate(content)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
+        raise InputError(f"{where}: this is not a labeling job:\n{problems}") from None
+
+
+def _explain(problem: Any) -> str:
+    location = [part for part in problem["loc"] if not (isinstance(part, str) and part in ("InputSpec", "str"))]
+    key = ".".join(map(str, location))
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), _known_keys(), n=1)
+        return f"{key}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {problem['msg']}, got {problem['input']!r}"
+
+
+def _known_keys() -> list[str]:
+    records = (Job, LabelerSettings, ChargeSource, SpinSource, ReferenceField, InputSpec, Limits)
+    return [name for record in records for name in record.model_fields]

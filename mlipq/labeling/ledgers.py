@@ -1,0 +1,111 @@
+"""What planning keeps beside the partitions: which structures it met, and those it left out."""
+
+import csv
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from mlipq.labeling.folder import Duplicate, Failure
+from mlipq.structures import Rejected, Structure
+
+
+class Ledgers:
+    """The structures that are not labelled: refused in reading, or met before."""
+
+    def __init__(self, stage: Path) -> None:
+        self.counts: Counter[str] = Counter(read=0, rejected=0, duplicates=0, conflicts=0, charge_default=0, spin_default=0)
+        self._files = [(stage / name).open("w", newline="", encoding="utf-8") for name in ("rejected.csv", "duplicates.csv")]
+        self._rejected = csv.DictWriter(self._files[0], list(Failure.model_fields), lineterminator="\n")
+        self._duplicates = csv.DictWriter(self._files[1], list(Duplicate.model_fields), lineterminator="\n")
+        self._rejected.writeheader()
+        self._duplicates.writeheader()
+
+    def reject(self, item: Rejected) -> None:
+        self.counts["rejected"] += 1
+        row = Failure(
+            identity="",
+            source_file=item.source_file,
+            source_index=item.source_index,
+            name=item.name,
+            error=item.error,
+            message=item.message,
+            attempts=0,
+            seconds=0.0,
+        )
+        self._rejected.writerow(row.model_dump())
+
+    def duplicate(self, identity: bytes, item: Structure, first: tuple[str, int, dict[str, str]]) -> None:
+        self.counts["duplicates"] += 1
+        source_file, source_index, labels = first
+        own = _label_texts(item)
+        differing = [
+            f"{name}: {labels.get(name, 'missing')} there, {own.get(name, 'missing')} here"
+            for name in sorted({*labels, *own})
+            if labels.get(name) != own.get(name)
+        ]
+        self.counts["conflicts"] += bool(differing)
+        row = Duplicate(
+            identity=identity.hex(),
+            source_file=item.source_file,
+            source_index=item.source_index,
+            first_source_file=source_file,
+            first_source_index=source_index,
+            conflict="; ".join(differing),
+        )
+        self._duplicates.writerow(row.model_dump())
+
+    def __enter__(self) -> "Ledgers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.close()
+
+
+class Seen:
+    """Which identities were met, on disk: memory stays flat however many there are."""
+
+    def __init__(self, stage: Path) -> None:
+        self._path = stage / "seen.sqlite"
+        self._database = sqlite3.connect(self._path, isolation_level=None)
+        self._database.execute("pragma journal_mode = off")
+        self._database.execute("pragma synchronous = off")
+        self._database.execute("create table seen (identity blob primary key, file text, frame int, labels text) without rowid")
+        self._database.execute("begin")
+        self._content = hashlib.sha256()
+        self.names: set[str] = set()
+
+    def add(self, identity: bytes, structure: Structure) -> tuple[str, int, dict[str, str]] | None:
+        """Remember a structure; return where an equal one was met first, with its labels."""
+        labels = json.dumps(_label_texts(structure)) if structure.reference else "{}"
+        self._content.update(identity + labels.encode())
+        self.names.update(structure.info, (f"reference/{name}" for name in structure.reference))
+        row = (identity, structure.source_file, structure.source_index, labels)
+        if self._database.execute("insert or ignore into seen values (?, ?, ?, ?)", row).rowcount:
+            return None
+        found = self._database.execute("select file, frame, labels from seen where identity = ?", (identity,)).fetchone()
+        return found[0], found[1], json.loads(found[2])
+
+    def digest(self) -> str:
+        """Hash of all identities and reference labels met, in order."""
+        return self._content.hexdigest()
+
+    def __enter__(self) -> "Seen":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+        self._path.unlink()
+
+
+def _label_texts(structure: Structure) -> dict[str, str]:
+    """Reference labels in a form that can be compared and shown: numbers as they are, arrays by their hash."""
+    texts = {}
+    for name, value in structure.reference.items():
+        array = np.asarray(value)
+        texts[name] = repr(array.item()) if array.ndim == 0 else f"array {hashlib.sha256(array.tobytes()).hexdigest()[:12]}"
+    return texts

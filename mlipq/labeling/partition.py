@@ -1,0 +1,175 @@
+"""Label one packed partition and commit it: the unit of work, on one core, of every way to run a job."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mlipq.errors import LabelError
+from mlipq.labeling.child import LabelingChild
+from mlipq.labeling.folder import Failure, OutputFolder, Plan, Sidecar
+from mlipq.process import Arrays
+from mlipq.schema import ArraySpec
+from mlipq.store import Table, commit_json, read_shard, sha256_file, structure_at, write_shard
+from mlipq.structures.structure import Structure, identity_hex
+
+Report = Callable[[dict[str, Any]], None]
+REPORT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A structure that has its labels: the row's share of the shard's new arrays."""
+
+    arrays: Arrays
+    seconds: float
+
+
+@dataclass
+class Progress:
+    """Counts since the last report."""
+
+    report: Report
+    since: float = field(default_factory=time.monotonic)
+    structures: int = 0
+    atoms: int = 0
+    failed: int = 0
+    cost: float = 0.0
+
+    def add(self, structure: Structure, cost: float, failed: bool) -> None:
+        """Count one structure; report when it is time."""
+        self.structures += 1
+        self.atoms += len(structure)
+        self.failed += failed
+        self.cost += cost
+        if time.monotonic() - self.since > REPORT_SECONDS:
+            self.send()
+
+    def send(self) -> None:
+        """Report, and count anew."""
+        self.report({"structures": self.structures, "atoms": self.atoms, "failed": self.failed, "cost": self.cost})
+        self.structures = self.atoms = self.failed = 0
+        self.cost, self.since = 0.0, time.monotonic()
+
+
+def label_partition(
+    folder: OutputFolder,
+    plan: Plan,
+    index: int,
+    child: LabelingChild,
+    retry: Iterable[str] = (),
+    report: Report = lambda _: None,
+) -> Sidecar:
+    """Label one partition and commit shard and sidecar, in that order.
+
+    Parameters
+    ----------
+    folder, plan
+        Where, and what was planned.
+    index
+        Number of the partition.
+    child
+        The labeler.
+    retry
+        Failure classes to try again; what an earlier run labelled, or failed for another reason, is kept.
+    report
+        Called about once a second with counts since the last call.
+
+    Returns
+    -------
+    Sidecar
+        Of the shard; the one that was there where the partition was done.
+    """
+    earlier = folder.sidecar(index)
+    retry = set(retry)
+    if earlier is not None and retry.isdisjoint(failure.error for failure in earlier.failures):
+        return earlier
+    packed = read_shard(folder.packed_input(index))
+    outcomes = _earlier_outcomes(folder, earlier, retry, child.labeler.arrays)
+    progress = Progress(report)
+    for row in range(len(packed)):
+        structure = structure_at(packed, row)
+        identity = identity_hex(packed.arrays["identity"][row])
+        outcome = outcomes.get(identity)
+        if outcome is None:
+            outcome = outcomes[identity] = _label(structure, identity, child)
+        progress.add(structure, child.labeler.cost(structure.numbers), isinstance(outcome, Failure))
+    progress.send()
+    return _commit(folder, plan, index, packed, outcomes, child)
+
+
+def _label(structure: Structure, identity: str, child: LabelingChild) -> Labelled | Failure:
+    started = time.perf_counter()
+    try:
+        arrays, quality = child.label(structure)
+    except LabelError as error:
+        return Failure(
+            identity=identity,
+            source_file=structure.source_file,
+            source_index=structure.source_index,
+            name=structure.name,
+            error=error.error,
+            message=error.message,
+            attempts=error.attempts,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+    return Labelled({**arrays, "quality": np.asarray(structure.quality | quality)}, time.perf_counter() - started)
+
+
+def _earlier_outcomes(
+    folder: OutputFolder, earlier: Sidecar | None, retry: set[str], specs: tuple[ArraySpec, ...]
+) -> dict[str, Labelled | Failure]:
+    """What an earlier run has to say of the partition's structures, by identity, but for what is to be tried again."""
+    if earlier is None:
+        return {}
+    kept: dict[str, Labelled | Failure] = {f.identity: f for f in earlier.failures if f.error not in retry}
+    table = read_shard(folder.shards / earlier.file)
+    for row in range(len(table)):
+        arrays = {
+            spec.name: table.arrays[spec.name][table.atoms_of(row) if spec.level == "atom" else row]
+            for spec in (*specs, table.specs["quality"])
+        }
+        kept[identity_hex(table.arrays["identity"][row])] = Labelled(arrays, 0.0)
+    return kept
+
+
+def _commit(
+    folder: OutputFolder,
+    plan: Plan,
+    index: int,
+    packed: Table,
+    outcomes: dict[str, Labelled | Failure],
+    child: LabelingChild,
+) -> Sidecar:
+    ordered = [outcomes[identity_hex(words)] for words in packed.arrays["identity"]]
+    rows = [row for row, outcome in enumerate(ordered) if isinstance(outcome, Labelled)]
+    labelled = [outcome for outcome in ordered if isinstance(outcome, Labelled)]
+    table = packed.take(rows)
+    for spec in (*child.labeler.arrays, table.specs["quality"]):
+        table.arrays[spec.name] = _column(spec, [outcome.arrays[spec.name] for outcome in labelled])
+        table.specs[spec.name] = spec
+    shard = folder.shard_file(index, plan.settings["format"])
+    write_shard(shard, table, {"labeler": plan.settings["labeler"]})
+    sidecar = Sidecar(
+        index=index,
+        file=shard.name,
+        bytes=shard.stat().st_size,
+        sha256=sha256_file(shard),
+        n_structures=len(table),
+        n_atoms=table.n_atoms,
+        failures=[outcome for outcome in ordered if isinstance(outcome, Failure)],
+        seconds=sum(outcome.seconds for outcome in ordered),
+        blas=child.start()["blas"],
+    )
+    commit_json(folder.sidecar_file(index), sidecar.model_dump())
+    return sidecar
+
+
+def _column(spec: ArraySpec, parts: list[Any]) -> Any:
+    """Stack one label of many structures into the array that a shard stores, in its dtype."""
+    if not parts:
+        return np.zeros((0, *spec.shape), dtype=spec.dtype)
+    stacked = np.concatenate(parts) if spec.level == "atom" else np.stack(parts)
+    return stacked.astype(spec.dtype)

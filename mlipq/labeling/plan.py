@@ -1,0 +1,240 @@
+"""Stream the inputs once: check, deduplicate, pack into partitions of like cost, and write down what was planned."""
+
+import secrets
+import shutil
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import mlipq
+from mlipq.errors import InputError
+from mlipq.labeling.child import Labeler
+from mlipq.labeling.folder import (
+    OutputFolder,
+    Plan,
+    PlannedInput,
+    PlannedPartition,
+    differences,
+    plan_digest,
+)
+from mlipq.labeling.job import Job
+from mlipq.labeling.ledgers import Ledgers, Seen
+from mlipq.labeling.sources import Source, unchanged
+from mlipq.schema import ArraySpec, Flag
+from mlipq.store import commit_json, pack, sha256_file, sync_folder, write_shard
+from mlipq.structures import Rejected, Structure
+
+PARTITION_SHARE = 32
+"""A partition closes at this fraction of the cost planned so far …"""
+PARTITION_SECONDS = (2.0, 120.0)
+"""… but at least and at most this many predicted seconds. Fixed by the inputs, not by the number of workers."""
+
+_LABEL_NAMES = {"energy", "free_energy", "forces", "stress", "dipole", "charges", "magmom", "magmoms"}
+"""Names of ASE's calculator results: where they arrive unmapped, the user should hear of it."""
+
+OnStructures = Callable[[int], None]
+
+
+def versions() -> dict[str, str]:
+    """Versions of the software that the labels depend on."""
+    return {"mlipq": mlipq.__version__, "tblite": version("tblite"), "numpy": version("numpy"), "ase": version("ase")}
+
+
+def make_plan(sources: list[Source], job: Job, folder: OutputFolder, progress: OnStructures = lambda _: None) -> Plan:
+    """Plan a job, or return the plan that is there where it is the same one.
+
+    Parameters
+    ----------
+    sources
+        The inputs.
+    job
+        The settings.
+    folder
+        Where to write; made if need be.
+    progress
+        Called with the number of structures read so far.
+
+    Returns
+    -------
+    Plan
+        As ``plan.json`` holds it.
+
+    Raises
+    ------
+    InputError
+        If an input is damaged or holds no structure, a reference label is in none of them, or the folder was planned with
+        other inputs or settings (listed). Nothing is written then.
+    """
+    if folder.plan_file.exists():
+        planned = folder.plan()
+        inputs = _fingerprints(sources, planned)
+        if inputs is not None:
+            wanted = planned.model_copy(update={"settings": job.settings(), "versions": versions(), "inputs": inputs})
+            _require_same(folder, planned, wanted)
+            return planned
+    with _staged(folder) as stage:
+        wanted = _write_plan(sources, job, stage, progress)
+        if folder.plan_file.exists():
+            _require_same(folder, folder.plan(), wanted)
+            return folder.plan()
+        shutil.rmtree(folder.inputs, ignore_errors=True)  # left by a kill between the next two lines
+        stage.rename(folder.inputs)
+        folder.shards.mkdir(exist_ok=True)
+        sync_folder(folder.path)
+        commit_json(folder.plan_file, wanted.model_dump())
+    return wanted
+
+
+def _fingerprints(sources: list[Source], planned: Plan) -> list[PlannedInput] | None:
+    """Fingerprint the inputs, or return ``None`` where one can only be compared by reading it."""
+    known = {entry.source_file: entry for entry in planned.inputs}
+    inputs = []
+    for source in sources:
+        file = getattr(source, "file", None)
+        entry = known.get(file.source_file) if file else None
+        found = unchanged(entry, source) if entry else source.fingerprint()
+        if found is None:
+            return None
+        inputs.append(found)
+    return inputs
+
+
+def _require_same(folder: OutputFolder, planned: Plan, wanted: Plan) -> None:
+    found = differences(plan_digest(planned), plan_digest(wanted))
+    if found:
+        shown = "\n".join(f"  {line}" for line in found[:20])
+        raise InputError(
+            f"{folder.path} holds another job. What differs:\n{shown}\nUse another output folder, or the same inputs and settings."
+        )
+
+
+@contextmanager
+def _staged(folder: OutputFolder) -> Iterator[Path]:
+    """A folder that becomes ``inputs/``, or vanishes, together with an output folder that was made for it."""
+    made = not folder.path.exists()
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        for stale in folder.path.glob(".tmp-plan-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        stage = folder.path / f".tmp-plan-{secrets.token_hex(8)}"
+        stage.mkdir()
+    except OSError as error:
+        raise InputError(f"{folder.path}: cannot write here ({error.strerror}); choose another output folder with -o") from None
+    try:
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        if made and not any(folder.path.iterdir()):
+            folder.path.rmdir()
+
+
+def _write_plan(sources: list[Source], job: Job, stage: Path, progress: OnStructures) -> Plan:
+    packer = _Packer(stage, job.labeler.build(), _joined_specs(sources))
+    with Ledgers(stage) as ledgers, Seen(stage) as seen:
+        problems = []
+        for source in sources:
+            try:
+                _read(source, packer, ledgers, seen, progress)
+            except InputError as error:
+                problems.append(str(error))
+        if problems:
+            raise InputError("\n".join(["damaged inputs; nothing was written:", *problems]))
+        packer.close()
+        counts, found = ledgers.counts, seen.names
+    if not counts["read"]:
+        raise InputError("the inputs hold no structure; nothing was written")
+    _require_references(sources, found, counts["read"])
+    inputs = [source.fingerprint() or PlannedInput(source_file="", bytes=0, mtime_ns=0, sha256=seen.digest()) for source in sources]
+    return Plan(
+        settings=job.settings(),
+        versions=versions(),
+        inputs=inputs,
+        partitions=packer.partitions,
+        counts=dict(counts),
+        unmapped=sorted(name for name in found if name in _LABEL_NAMES),
+    )
+
+
+def _read(source: Source, packer: "_Packer", ledgers: "Ledgers", seen: "Seen", progress: OnStructures) -> None:
+    for item in source.structures():
+        ledgers.counts["read"] += 1
+        if ledgers.counts["read"] % 100 == 0:
+            progress(ledgers.counts["read"])
+        if isinstance(item, Rejected):
+            ledgers.reject(item)
+            continue
+        identity = item.identity()
+        first = seen.add(identity, item)
+        if first is not None:
+            ledgers.duplicate(identity, item, first)
+            continue
+        ledgers.counts["charge_default"] += bool(item.quality & Flag.F_CHARGE_DEFAULT)
+        ledgers.counts["spin_default"] += bool(item.quality & Flag.F_SPIN_DEFAULT)
+        packer.add(item)
+    progress(ledgers.counts["read"])
+
+
+def _joined_specs(sources: list[Source]) -> dict[str, ArraySpec]:
+    specs: dict[str, ArraySpec] = {}
+    for source in sources:
+        for name, spec in source.specs.items():
+            known = specs.setdefault(name, spec)
+            if (known.unit, known.kind, known.level_of_theory, known.shape) != (spec.unit, spec.kind, spec.level_of_theory, spec.shape):
+                raise InputError(
+                    f"{name} means two things: {known.kind} in {known.unit} at {known.level_of_theory}, and {spec.kind} in {spec.unit} at "
+                    f"{spec.level_of_theory}; give one of them another name"
+                )
+    return specs
+
+
+def _require_references(sources: list[Source], found: set[str], read: int) -> None:
+    missing = [
+        f"reference {reference.name}: none of the {read} structures has a field {reference.field!r}"
+        for source in sources
+        for reference in getattr(getattr(source, "options", None), "references", ())
+        if f"reference/{reference.name}" not in found
+    ]
+    if missing:
+        known = ", ".join(sorted(name for name in found if not name.startswith("reference/"))) or "none"
+        raise InputError("\n".join([*dict.fromkeys(missing), f"fields that the structures have: {known}; nothing was written"]))
+
+
+class _Packer:
+    """Collect structures until a partition is full, then write it."""
+
+    def __init__(self, stage: Path, labeler: Labeler, specs: dict[str, ArraySpec]) -> None:
+        self._stage = OutputFolder(stage)
+        self._labeler = labeler
+        self._specs = specs
+        self._open: list[Structure] = []
+        self._seconds = 0.0
+        self._total = 0.0
+        self.partitions: list[PlannedPartition] = []
+
+    def add(self, structure: Structure) -> None:
+        self._open.append(structure)
+        cost = self._labeler.cost(structure.numbers)
+        self._seconds += cost
+        self._total += cost
+        least, most = PARTITION_SECONDS
+        if self._seconds >= min(max(self._total / PARTITION_SHARE, least), most):
+            self.close()
+
+    def close(self) -> None:
+        """Write the open partition, if it holds anything."""
+        if not self._open:
+            return
+        index = len(self.partitions)
+        path = self._stage.path / self._stage.packed_input(index).name
+        write_shard(path, pack(self._open, self._specs), {})
+        entry = PlannedPartition(
+            index=index,
+            n_structures=len(self._open),
+            n_atoms=sum(len(structure) for structure in self._open),
+            seconds=round(self._seconds, 6),
+            sha256=sha256_file(path),
+        )
+        self.partitions.append(entry)
+        self._open, self._seconds = [], 0.0

@@ -1,0 +1,304 @@
+"""The whole job: plan → partition → finish, on Dask; going round until nothing is missing."""
+
+import logging
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ase import Atoms
+
+from mlipq.errors import IncompleteError, LabelError
+from mlipq.labeling.child import LabelingChild, memory_share
+from mlipq.labeling.finish import finish, finished, spans
+from mlipq.labeling.folder import OutputFolder, Plan
+from mlipq.labeling.job import Job, LabelerSettings, Limits, make_job
+from mlipq.labeling.partition import label_partition
+from mlipq.labeling.plan import make_plan
+from mlipq.labeling.runner import Report, core_count, local_cluster, run_on_cluster
+from mlipq.labeling.sources import MemorySource, Source, find_sources
+from mlipq.store import Manifest
+from mlipq.structures import ReadOptions, Rejected, from_atoms
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger("mlipq")
+
+
+@dataclass(frozen=True)
+class PartitionTask:
+    """Labeling one partition, as a task of the runner."""
+
+    path: Path
+    index: int
+    limits: Limits
+    retry: frozenset[str] = frozenset()
+
+    @property
+    def id(self) -> str:
+        return f"partition-{self.index}"
+
+    def done(self) -> bool:
+        """True where the shard stands and holds no failure that is to be tried again."""
+        sidecar = OutputFolder(self.path).sidecar(self.index)
+        return sidecar is not None and self.retry.isdisjoint(failure.error for failure in sidecar.failures)
+
+    def run(self, report: Report) -> dict[str, Any]:
+        """Label it in this process's child."""
+        folder = OutputFolder(self.path)
+        plan = folder.plan()
+        child = worker_child(LabelerSettings(**_without_version(plan.settings["labeler"])), self.limits)
+        greeting = child.start()
+        sidecar = label_partition(folder, plan, self.index, child, self.retry, report)
+        return {"index": self.index, "bytes": sidecar.bytes, "blas": greeting["blas"], "warning": greeting["warning"]}
+
+
+def _without_version(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != "version"}
+
+
+@cache
+def worker_child(settings: LabelerSettings, limits: Limits) -> LabelingChild:
+    """Return this process's one labeling child for these settings; it lives as long as the process."""
+    return LabelingChild(settings.build(), limits)
+
+
+class Watcher:
+    """Hears of a job's progress; the base class says nothing. The command line draws it."""
+
+    def planning(self, read: int) -> None:
+        """``read`` structures were read so far."""
+
+    def planned(self, plan: Plan, missing: list[int], dashboard: str) -> None:
+        """Labeling begins; ``missing`` partitions are to be done."""
+
+    def progress(self, message: dict[str, Any]) -> None:
+        """Structures, atoms, failures and predicted seconds done since the last call."""
+
+    def nothing_to_do(self) -> None:
+        """Everything was labelled before."""
+
+    def warn(self, message: str) -> None:
+        """Something the user should know, once."""
+
+
+def run_job(
+    job: Job,
+    base: Path,
+    client: "Client | None" = None,
+    atoms: Iterable[Atoms] | None = None,
+    retry: Iterable[str] = (),
+    watcher: Watcher | None = None,
+) -> Manifest:
+    """Label everything that a job names; go on where an earlier run of the same job stopped.
+
+    Parameters
+    ----------
+    job
+        What to label and how.
+    base
+        Folder that its relative paths count from.
+    client
+        A Dask client; by default a local cluster is started and stopped.
+    atoms
+        Structures in memory, in place of the job's inputs.
+    retry
+        Failure classes to try again.
+    watcher
+        Hears of progress.
+
+    Returns
+    -------
+    Manifest
+        Of the finished dataset.
+
+    Raises
+    ------
+    InputError
+        As :func:`mlipq.labeling.plan.make_plan`.
+    IncompleteError
+        If partitions are missing at the end.
+    """
+    watcher = watcher or Watcher()
+    folder = OutputFolder(base / job.output)
+    sources: list[Source] = find_sources(job, base) if atoms is None else [MemorySource(atoms, job.read_options())]
+    plan = make_plan(sources, job, folder, watcher.planning)
+    return _complete(folder, plan, job.limits, job.workers, client, frozenset(retry), watcher)
+
+
+def resume_job(
+    folder: OutputFolder,
+    limits: dict[str, Any] | None = None,
+    workers: int | None = None,
+    client: "Client | None" = None,
+    retry: Iterable[str] = (),
+    watcher: Watcher | None = None,
+) -> Manifest:
+    """Go on with a job that was planned, without its inputs: their structures are packed in the output folder.
+
+    Parameters
+    ----------
+    folder
+        Output folder of the job.
+    limits
+        Fields of :class:`mlipq.labeling.job.Limits` that differ from the defaults.
+    workers, client, retry, watcher
+        As for :func:`run_job`.
+    """
+    plan = folder.plan()
+    return _complete(folder, plan, Limits(**(limits or {})), workers, client, frozenset(retry), watcher or Watcher())
+
+
+def _complete(
+    folder: OutputFolder,
+    plan: Plan,
+    limits: Limits,
+    workers: int | None,
+    client: "Client | None",
+    retry: frozenset[str],
+    watcher: Watcher,
+) -> Manifest:
+    """Label what is missing or to be tried again, then finish."""
+    workers = workers or core_count()
+    if limits.memory is None:
+        limits = limits.model_copy(update={"memory": memory_share(workers)})
+    longest_first = sorted(plan.partitions, key=lambda partition: -partition.seconds)
+    tasks = [PartitionTask(folder.path.resolve(), partition.index, limits, retry) for partition in longest_first]
+    tasks = [task for task in tasks if not task.done()]
+    if not tasks and (manifest := finished(folder, plan)) is not None:
+        watcher.nothing_to_do()
+        return manifest
+    with _logging_to(folder):
+        if tasks:
+            _label(plan, tasks, min(workers, len(tasks)), client, watcher)
+        return finish(folder)
+
+
+def _label(plan: Plan, tasks: list[PartitionTask], workers: int, client: "Client | None", watcher: Watcher) -> None:
+    """Run the tasks on a cluster.
+
+    Raises
+    ------
+    IncompleteError
+        If some could not be done, with what went wrong.
+    """
+    failed: dict[int, Exception] = {}
+    warned = {""}
+    with nullcontext(client) if client is not None else local_cluster(workers) as used:
+        watcher.planned(plan, [task.index for task in tasks], used.dashboard_link)
+        log.info("labeling %d partitions of %d; dashboard %s", len(tasks), len(plan.partitions), used.dashboard_link)
+        for task, outcome in run_on_cluster(tasks, used, workers, watcher.progress):
+            assert isinstance(task, PartitionTask)
+            if isinstance(outcome, Exception):
+                failed[task.index] = outcome
+                log.error("partition %d: %s", task.index, outcome)
+                continue
+            log.info("partition %d done: %s", task.index, outcome)
+            if outcome["warning"] not in warned:
+                warned.add(outcome["warning"])
+                watcher.warn(outcome["warning"])
+    if failed:
+        reasons = "\n".join(f"  {index}: {error}" for index, error in sorted(failed.items())[:10])
+        raise IncompleteError(
+            f"partitions not labelled: {spans(list(failed))}\n{reasons}\nRun the same command again to go on; the log is logs/label.log"
+        )
+
+
+@contextmanager
+def _logging_to(folder: OutputFolder) -> Iterator[None]:
+    folder.logs.mkdir(exist_ok=True)
+    handler = logging.FileHandler(folder.logs / "label.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def label(inputs: Any, out: str | Path, *, client: "Client | None" = None, **settings: Any) -> Manifest:
+    """Label structures and leave a dataset in a folder.
+
+    Parameters
+    ----------
+    inputs
+        A file, folder or glob, a list of them, or any iterable of :class:`ase.Atoms`.
+    out
+        Output folder. Calling again with the same inputs goes on where an earlier call stopped.
+    client
+        A Dask client; by default a cluster of one process a core is started on this machine.
+    settings
+        Further keys of a job, as in its YAML: ``charge={"key": "q"}``, ``format="h5"``, ``workers=4`` …
+
+    Returns
+    -------
+    Manifest
+        Of the dataset; open it with ``mlipq.open_dataset(out)``.
+
+    Raises
+    ------
+    InputError
+        If an input or setting cannot be used; nothing is written then.
+    IncompleteError
+        If the work was interrupted; call again to go on.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> manifest = mlipq.label([molecule("H2O"), molecule("CH4")], "out")  # doctest: +SKIP
+    """
+    atoms: Iterable[Atoms] | None = None
+    if isinstance(inputs, str | Path):
+        paths = [str(inputs)]
+    else:
+        inputs = list(inputs) if isinstance(inputs, list | tuple) else inputs
+        if isinstance(inputs, list) and inputs and all(isinstance(item, str | Path) for item in inputs):
+            paths = [str(item) for item in inputs]
+        else:
+            paths, atoms = ["atoms in memory"], inputs
+    job = make_job({"inputs": paths, "output": str(out), **settings}, "mlipq.label")
+    return run_job(job, Path.cwd(), client, atoms)
+
+
+def label_atoms(atoms: Atoms, *, accuracy: float = 1.0, electronic_temperature: float = 300.0, **reading: Any) -> dict[str, Any]:
+    """Label one structure, in a child process of this one.
+
+    Parameters
+    ----------
+    atoms
+        The structure; charge and spin come from ``atoms.info`` as in files (``charge``, ``spin_multiplicity`` …).
+    accuracy, electronic_temperature
+        Settings of GFN1-xTB, as in a job.
+    reading
+        Fields of :class:`mlipq.structures.ReadOptions`: ``charge_default=1``, ``spin_key="spin:2S"`` …
+
+    Returns
+    -------
+    dict
+        Labels by array name (``gfn1/energy`` in eV, ``gfn1/forces`` in eV/Å … see :mod:`mlipq.schema`), and ``quality``.
+
+    Raises
+    ------
+    LabelError
+        If the structure cannot be labelled, with the reason.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> labels = mlipq.label_atoms(molecule("H2O"))  # doctest: +SKIP
+    >>> labels["gfn1/orbital_charges"].shape  # doctest: +SKIP
+    (3, 3)
+    """
+    structure = from_atoms(atoms, ReadOptions(**reading))
+    if isinstance(structure, Rejected):
+        raise LabelError(structure.error, structure.message)
+    settings = LabelerSettings(accuracy=accuracy, electronic_temperature=electronic_temperature)
+    arrays, quality = worker_child(settings, Limits()).label(structure)
+    return {**arrays, "quality": structure.quality | quality}

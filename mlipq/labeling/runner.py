@@ -1,0 +1,156 @@
+"""Run independent tasks on a Dask cluster, or one after the other; it knows tasks, not chemistry.
+
+Dask moves task descriptions out and short summaries back: a few futures for each worker are under way at a time, and
+nothing heavy is in the graph.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlipq.errors import MlipqError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+FUTURES_PER_WORKER = 4
+ATTEMPTS = 3
+"""A task whose worker died this often is given up in this round."""
+
+TOPIC = "mlipq-progress"
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Task(Protocol):
+    """A unit of work that is either done or not, and may be run twice without harm."""
+
+    id: str
+    """Unique among the tasks of one run."""
+
+    def done(self) -> bool:
+        """True where nothing is left to do."""
+        ...
+
+    def run(self, report: Report) -> dict[str, Any]:
+        """Do it; return a short summary. ``report`` takes small dicts about progress."""
+        ...
+
+
+class TaskError(Exception):
+    """A task failed; the message is its own."""
+
+
+def run_serially(tasks: Sequence[Task], report: Report) -> Iterator[tuple[Task, dict[str, Any]]]:
+    """Run tasks one after the other in this process, skipping what is done."""
+    for task in tasks:
+        if not task.done():
+            yield task, task.run(report)
+
+
+def run_on_cluster(
+    tasks: Sequence[Task], client: "Client", workers: int, report: Report
+) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
+    """Run tasks on a Dask cluster, in the order given, skipping what is done.
+
+    Parameters
+    ----------
+    tasks
+        Longest first finishes soonest.
+    client
+        A connected client.
+    workers
+        The most workers that the cluster may ever have: adaptive scaling sees no more than is queued.
+    report
+        Gets what the tasks report while they run.
+
+    Yields
+    ------
+    task, outcome
+        As tasks finish: the summary, or the exception that ended it.
+    """
+    from distributed import as_completed
+
+    waiting = deque(task for task in tasks if not task.done())
+    deaths: Counter[str] = Counter()
+    running: dict[Future, Task] = {}
+    client.subscribe_topic(TOPIC, lambda event: report(event[1]))
+    finished = as_completed(loop=client.loop)
+
+    def submit(task: Task) -> None:
+        future = client.submit(_run, task, key=f"{task.id}-{deaths[task.id]}", pure=False)
+        running[future] = task
+        finished.add(future)
+
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers * FUTURES_PER_WORKER:
+                submit(waiting.popleft())
+            future = next(finished)
+            task = running.pop(future)
+            error = future.exception()
+            if error is None:
+                summary = future.result()
+                yield task, TaskError(summary["error"]) if "error" in summary else summary
+            elif _worker_died(error) and deaths[task.id] + 1 < ATTEMPTS:
+                deaths[task.id] += 1
+                submit(task)
+            else:
+                yield task, error
+    finally:
+        client.cancel(list(running), force=True)
+        client.unsubscribe_topic(TOPIC)
+
+
+def _run(task: Task) -> dict[str, Any]:
+    """Run one task in a worker."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    try:
+        return task.run(lambda message: worker.log_event(TOPIC, message))
+    except MlipqError as error:  # explains itself; Dask would log a traceback
+        return {"error": str(error)}
+
+
+def _worker_died(error: BaseException) -> bool:
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    return isinstance(error, (KilledWorker, FutureCancelledError))
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator["Client"]:
+    """Start a Dask cluster on this machine: processes with one thread each, on the loopback interface only.
+
+    Parameters
+    ----------
+    workers
+        How many processes.
+    """
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,  # the labeling child has a limit of its own
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def core_count() -> int:
+    """Cores that this process may use, within its affinity and control group."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)

@@ -1,0 +1,140 @@
+"""Where a job's structures come from: files, datasets, or atoms in memory."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ase import Atoms
+
+from mlipq.errors import InputError
+from mlipq.labeling.folder import PlannedInput
+from mlipq.labeling.job import InputSpec, Job
+from mlipq.schema import ArraySpec
+from mlipq.store import open_dataset, sha256_file, structure_at
+from mlipq.structures import InputFile, ReadOptions, Rejected, Structure, find_inputs, from_atoms, read_structures
+
+
+class Source(Protocol):
+    """One input of a plan."""
+
+    specs: dict[str, ArraySpec]
+    """Arrays that its structures bring beside atoms, charge and spin, by full name."""
+
+    def fingerprint(self) -> PlannedInput | None:
+        """What tells whether the input has changed; ``None`` where only reading it can tell."""
+        ...
+
+    def structures(self) -> Iterator[Structure | Rejected]:
+        """Read it once, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file that ASE can read."""
+
+    file: InputFile
+    options: ReadOptions
+
+    @property
+    def specs(self) -> dict[str, ArraySpec]:
+        return {spec.name: spec for spec in (reference.array_spec() for reference in self.options.references)}
+
+    def fingerprint(self) -> PlannedInput:
+        return _fingerprint(self.file.source_file, self.file.path)
+
+    def structures(self) -> Iterator[Structure | Rejected]:
+        return read_structures(self.file, self.options)
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """An mlipq dataset: its arrays are copied through."""
+
+    file: InputFile
+    labeler: str
+
+    @property
+    def specs(self) -> dict[str, ArraySpec]:
+        specs = open_dataset(self.file.path).specs
+        own = f"{self.labeler}/"
+        if any(name.startswith(own) for name in specs):
+            raise InputError(f"{self.file.path}: already labelled by {self.labeler}; label the structures it was made from")
+        return {name: spec for name, spec in specs.items() if "/" in name and not name.startswith("info/")}
+
+    def fingerprint(self) -> PlannedInput:
+        path = self.file.path / "manifest.json" if self.file.path.is_dir() else self.file.path
+        return _fingerprint(self.file.source_file, path)
+
+    def structures(self) -> Iterator[Structure | Rejected]:
+        for table in open_dataset(self.file.path).tables():
+            for row in range(len(table)):
+                yield structure_at(table, row)
+
+
+@dataclass(frozen=True)
+class MemorySource:
+    """Atoms objects, as handed to :func:`mlipq.label`."""
+
+    atoms: Iterable[Atoms]
+    options: ReadOptions
+
+    @property
+    def specs(self) -> dict[str, ArraySpec]:
+        return {spec.name: spec for spec in (reference.array_spec() for reference in self.options.references)}
+
+    def fingerprint(self) -> None:
+        return None
+
+    def structures(self) -> Iterator[Structure | Rejected]:
+        for index, atoms in enumerate(self.atoms):
+            yield from_atoms(atoms, self.options, "", index)
+
+
+def _fingerprint(source_file: str, path: Path) -> PlannedInput:
+    status = path.stat()
+    return PlannedInput(source_file=source_file, bytes=status.st_size, mtime_ns=status.st_mtime_ns, sha256=sha256_file(path))
+
+
+def unchanged(planned: PlannedInput, source: Source) -> PlannedInput | None:
+    """Return the input's fingerprint, from the plan where size and time agree: hashing terabytes again takes hours."""
+    if isinstance(source, FileSource):
+        status = source.file.path.stat()
+        if (status.st_size, status.st_mtime_ns) == (planned.bytes, planned.mtime_ns):
+            return planned
+    return source.fingerprint()
+
+
+def find_sources(job: Job, base: Path) -> list[Source]:
+    """Find everything that a job's inputs mean.
+
+    Parameters
+    ----------
+    job
+        The job.
+    base
+        Folder that relative paths count from: the job file's, or the working directory.
+
+    Raises
+    ------
+    InputError
+        If any input is missing, empty, unreadable or holds no structures; all of them are listed.
+    """
+    specs = [item if isinstance(item, InputSpec) else InputSpec(path=item) for item in job.inputs]
+    by_reference = itertools.groupby(specs, key=lambda spec: spec.reference)
+    sources: list[Source] = []
+    problems: list[str] = []
+    for reference, group in by_reference:
+        options = job.read_options(reference)
+        try:
+            files = find_inputs([spec.path for spec in group], base)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        for file in files:
+            sources.append(DatasetSource(file, job.labeler.name) if file.kind == "dataset" else FileSource(file, options))
+    if problems:
+        raise InputError("\n".join(problems))
+    return sources

@@ -1,0 +1,103 @@
+"""Files that exist whole or not at all: write under another name, flush to disk, rename."""
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from mlipq.errors import IncompleteError, InputError, MlipqError
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+"""What JSON can say."""
+
+TEMPORARY_PREFIX = ".tmp-"
+"""What a killed writer may leave behind starts with this; readers never look at it."""
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
+
+
+@contextmanager
+def committing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under ``path``, whole and on disk, when the block ends without an error.
+
+    The bytes go to a unique temporary name in the same folder, so two writers of one path never mix; the last
+    rename wins. On an error the temporary file is removed and what stood under ``path`` before is untouched.
+
+    Parameters
+    ----------
+    path
+        Final name; its folder must exist.
+
+    Raises
+    ------
+    IncompleteError
+        If the disk, the quota or the file size limit is full.
+    InputError
+        If the folder is missing or cannot be written to.
+    """
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        _remove(temporary)
+
+
+def commit_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically and durably (see :func:`committing`)."""
+    with committing(path) as file:
+        file.write(data)
+
+
+def commit_json(path: Path, value: object) -> None:
+    """Write ``value`` as JSON with sorted keys, atomically: equal values give equal bytes.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite: JSON has no such numbers.
+    """
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    commit_bytes(path, text.encode("utf-8") + b"\n")
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, where the file system knows how to."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # a folder that vanished or turned read-only has been reported already
+        temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> MlipqError:
+    reason = error.strerror or str(error)
+    if error.errno in _NO_SPACE:
+        return IncompleteError(f"{path} was not written: {reason}. Free some space and run the same command again.")
+    return InputError(f"{path} cannot be written: {reason}. Choose a folder that exists and can be written to.")

@@ -1,0 +1,282 @@
+"""One shard file: what its two formats share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Self, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlipq.errors import CheckError, InputError, MlipqError
+from mlipq.schema import KNOWN_ARRAYS, ArraySpec, Level
+from mlipq.store.columns import dtype_name
+from mlipq.store.commit import Json, commit_bytes
+from mlipq.store.table import Table, offsets_from, ragged_rows
+from mlipq.store.validation import offset_problems, table_problems
+
+FORMAT_ATTRIBUTES: dict[str, str | int] = {"format": "mlipq-shard", "format_version": 1}
+"""What every shard says of itself, beside what its writer adds."""
+
+CHUNK_VALUES = 131_072
+"""Values in a chunk, about: large enough to compress well, small enough to read one structure quickly."""
+
+MAX_CHUNK_BYTES = 1 << 26
+"""Larger chunks are refused: mlipq writes none, and a forged one could claim all memory."""
+
+STORED_DTYPES = {"bool", "str", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"}
+
+
+class Shard(ABC):
+    """A shard open for reading; arrays stay on disk until asked for.
+
+    Use :func:`open_shard`. Subclasses fill the attributes and implement :meth:`_read` and :meth:`close`.
+
+    Attributes
+    ----------
+    path
+        The file.
+    attributes
+        What the writer said of the whole shard.
+    specs
+        Array name to specification, as the file states it.
+    rows, chunk_rows
+        Array name to its number of rows, and of rows in a chunk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.attributes: dict[str, Json] = {}
+        self.specs: dict[str, ArraySpec] = {}
+        self.rows: dict[str, int] = {}
+        self.chunk_rows: dict[str, int] = {}
+
+    @abstractmethod
+    def _read(self, name: str, start: int, stop: int) -> NDArray: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        if "atom_offsets" not in self.rows:
+            raise CheckError(f"{self.path}: array atom_offsets is missing")
+        return self.rows["atom_offsets"] - 1
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """The whole ``atom_offsets`` array, checked."""
+        offsets = self.read("atom_offsets", 0, len(self) + 1)
+        problems = offset_problems(offsets, self.rows.get("atomic_numbers", 0))
+        if problems:
+            raise CheckError(f"{self.path}: {_listed(problems)}")
+        return offsets
+
+    def read(self, name: str, start: int, stop: int) -> NDArray:
+        """Return rows ``start`` to ``stop`` of an array.
+
+        Raises
+        ------
+        CheckError
+            If a chunk is damaged; the message names file and array.
+        """
+        with damage_named(self.path, f"array {name}"):
+            return self._read(name, start, stop)
+
+    def read_rows(self, name: str, rows: NDArray[np.int64]) -> NDArray:
+        """Return these rows of an array in this order, reading each chunk that holds one of them once."""
+        wanted, inverse = np.unique(rows, return_inverse=True)
+        # rows of one chunk are less than a chunk apart, so cutting only wider gaps never reads a chunk twice
+        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) >= self.chunk_rows[name]) + 1)
+        parts = [self.read(name, run[0], run[-1] + 1)[run - run[0]] for run in runs if len(run)]
+        return np.concatenate(parts)[inverse] if parts else self.read(name, 0, 0)
+
+    def take(self, rows: NDArray[np.int64], names: list[str]) -> Table:
+        """Return these structures, in this order, with the named arrays and ``atom_offsets``."""
+        counts = np.diff(self.offsets)[rows]
+        atoms = ragged_rows(self.offsets[rows], counts)
+        arrays: dict[str, NDArray] = {"atom_offsets": offsets_from(counts)}
+        for name in names:
+            if name != "atom_offsets":
+                arrays[name] = self.read_rows(name, atoms if self.specs[name].level == "atom" else rows)
+        return Table(arrays, {name: self.specs[name] for name in arrays})
+
+    def load(self) -> tuple[Table, list[str]]:
+        """Return the whole shard and what is wrong with it; a damaged array is named, not returned."""
+        table, damage = Table(specs=dict(self.specs)), []
+        for name, n_rows in self.rows.items():
+            try:
+                table.arrays[name] = self.read(name, 0, n_rows)
+            except CheckError as error:
+                damage.append(str(error))
+        return table, damage or table_problems(table)
+
+
+def open_shard(path: Path) -> Shard:
+    """Open a shard of either format for reading.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or its name ends neither in ``.zarr.zip`` nor in ``.h5``.
+    CheckError
+        If the file is damaged, cut off, or not a shard.
+    """
+    suffix = shard_suffix(path)
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}") from error
+    with damage_named(path, "the file"):
+        if suffix == ".h5":
+            from mlipq.store.hdf5_shard import Hdf5Shard
+
+            shard: Shard = Hdf5Shard(path)
+        else:
+            from mlipq.store.zarr_shard import ZarrShard
+
+            shard = ZarrShard(path)
+    return shard
+
+
+def write_shard(path: Path, table: Table, attributes: Mapping[str, Json]) -> None:
+    """Write a table as one file, atomically; equal tables and attributes give equal bytes.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.zarr.zip`` or ``.h5``, which chooses the format.
+    attributes
+        Said of the whole shard, beside ``format`` and ``format_version``.
+
+    Raises
+    ------
+    CheckError
+        If the table does not obey the schema; nothing is written.
+    IncompleteError, InputError
+        If the file cannot be written; nothing is left behind.
+    """
+    suffix = shard_suffix(path)
+    problems = table_problems(table)
+    if problems:
+        raise CheckError(f"{path} was not written: {_listed(problems)}")
+    if suffix == ".h5":
+        from mlipq.store.hdf5_shard import encode
+    else:
+        from mlipq.store.zarr_shard import encode
+    commit_bytes(path, encode(table, attributes))
+
+
+def read_shard(path: Path) -> Table:
+    """Read a whole shard into memory.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    CheckError
+        If it is damaged, cut off or does not obey the schema; the message names file and array.
+    """
+    with open_shard(path) as shard:
+        table, problems = shard.load()
+    if problems:
+        raise CheckError(f"{path}: {_listed(problems)}. Restore the file, or label its partition again.")
+    return table
+
+
+def shard_problems(path: Path) -> list[str]:
+    """Return everything that is wrong with a shard, one sentence an item; empty where it is sound."""
+    try:
+        with open_shard(path) as shard:
+            return shard.load()[1]
+    except MlipqError as error:
+        return [str(error)]
+
+
+def shard_suffix(path: Path) -> str:
+    """Return ``.zarr.zip`` or ``.h5``, or raise an :class:`~mlipq.errors.InputError`."""
+    for suffix in (".zarr.zip", ".h5"):
+        if path.name.endswith(suffix):
+            return suffix
+    raise InputError(f"{path}: a shard's name ends in .zarr.zip or .h5")
+
+
+@contextmanager
+def damage_named(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a storage library raises on damaged bytes into one error that names file and place."""
+    try:
+        yield
+    except CheckError as error:
+        if str(path) in str(error):
+            raise
+        raise CheckError(f"{path}: {error}") from error
+    except MlipqError:
+        raise
+    except Exception as error:  # zipfile, zarr, numcodecs, h5py and json each raise several kinds
+        reason = str(error) or type(error).__name__
+        raise CheckError(f"{path}: {what} cannot be read, it is damaged or cut off ({reason})") from error
+
+
+def stored_spec(name: str, shape: tuple[int, ...], dtype: np.dtype, attributes: Mapping[str, object]) -> ArraySpec:
+    """Return the specification of a stored array from its layout and attributes.
+
+    Raises
+    ------
+    CheckError
+        If the dtype is none that mlipq stores, or an attribute is missing or odd.
+    """
+    said = {key: attributes.get(key, "") for key in ("level", "unit", "description", "kind", "level_of_theory")}
+    if said["level"] not in get_args(Level) or not all(isinstance(value, str) for value in said.values()):
+        raise CheckError(f"array {name} should say its level, unit and description in its attributes, but says {said}")
+    if dtype_name(dtype) not in STORED_DTYPES or not shape:
+        raise CheckError(f"array {name} has shape {shape} and dtype {dtype}, which no shard holds")
+    known = KNOWN_ARRAYS.get(name)
+    return ArraySpec(
+        name,
+        cast(Level, said["level"]),
+        shape[1:],
+        dtype_name(dtype),
+        unit=cast(str, said["unit"]),
+        description=cast(str, said["description"]),
+        kind=cast(str, said["kind"]),
+        level_of_theory=cast(str, said["level_of_theory"]),
+        optional=known is not None and known.optional,
+    )
+
+
+def check_format(path: Path, attributes: Mapping[str, object]) -> None:
+    """Refuse a file that is not a shard, or one of another format version."""
+    expected, found = FORMAT_ATTRIBUTES["format"], attributes.get("format")
+    if found != expected:
+        raise CheckError(f"{path} is not an mlipq shard: its attribute format should be {expected!r}, but is {found!r}")
+    expected, found = FORMAT_ATTRIBUTES["format_version"], attributes.get("format_version")
+    if found != expected:
+        raise CheckError(f"{path} has format version {found!r}; this mlipq reads {expected}: use the one that wrote it")
+
+
+def chunk_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Cut an array along its rows into even chunks of about :data:`CHUNK_VALUES` values."""
+    n_rows, row = shape[0], shape[1:]
+    rows_a_chunk = max(1, CHUNK_VALUES // max(1, int(np.prod(row))))
+    n_chunks = max(1, -(-n_rows // rows_a_chunk))
+    return (max(1, -(-n_rows // n_chunks)), *row)
+
+
+def check_chunk(name: str, chunk: tuple[int, ...], itemsize: int) -> None:
+    """Refuse a chunk that would claim too much memory."""
+    if int(np.prod(chunk, dtype=object)) * itemsize > MAX_CHUNK_BYTES:
+        raise CheckError(f"array {name} has chunks {chunk}, larger than {MAX_CHUNK_BYTES} bytes")
+
+
+def _listed(problems: list[str], limit: int = 5) -> str:
+    more = f"; and {len(problems) - limit} more" if len(problems) > limit else ""
+    return "; ".join(problems[:limit]) + more

@@ -1,0 +1,81 @@
+"""Does a table obey the schema? One list of sentences, empty where it does."""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlipq.schema import KNOWN_ARRAYS, STRUCTURE_ARRAYS, ArraySpec
+from mlipq.store.columns import UNSTORABLE, dtype_name
+from mlipq.store.table import Table
+
+_NAME = re.compile(r"[^/\\]+(/[^/\\]+)?")
+_MAY_BE_NAN = {"gfn1/homo_lumo_gap"}
+
+
+def table_problems(table: Table) -> list[str]:
+    """Return what is wrong with a table, one sentence an item.
+
+    Checked: every array that must be there is; arrays of the schema have its level, shape, dtype and unit; values
+    agree with their specification; the offsets start at 0, never fall and end at the number of atoms; every array
+    has a row for each structure or atom; and numbers are finite, except that labels beyond the schema and the
+    HOMO-LUMO gap may be NaN, and ``info/`` arrays anything.
+    """
+    missing = [f"array {s.name} is missing" for s in STRUCTURE_ARRAYS if not s.optional and s.name not in table.arrays]
+    if ("cell" in table.arrays) != ("pbc" in table.arrays):
+        missing.append("cell and pbc belong together, but only one of them is there")
+    offsets = [] if missing else offset_problems(table.arrays["atom_offsets"], len(table.arrays["atomic_numbers"]))
+    rows = _expected_rows(table) if not missing and not offsets else {}
+    return [*missing, *offsets, *(problem for name in table.arrays for problem in _array_problems(table, name, rows))]
+
+
+def offset_problems(offsets: NDArray, n_atoms: int) -> list[str]:
+    """Return what is wrong with ``atom_offsets`` of a shard whose atom arrays have ``n_atoms`` rows."""
+    if offsets.ndim != 1 or offsets.dtype.kind != "i" or len(offsets) == 0:
+        return [f"atom_offsets should be (structures + 1,) i8, but is {offsets.shape} {offsets.dtype}"]
+    problems = []
+    if offsets[0] != 0:
+        problems.append(f"atom_offsets should start at 0, but starts at {offsets[0]}")
+    if offsets[-1] != n_atoms:
+        problems.append(f"atom_offsets should end at {n_atoms}, the number of atoms, but ends at {offsets[-1]}")
+    falls = np.flatnonzero(np.diff(offsets) < 0)
+    if len(falls):
+        problems.append(f"atom_offsets should never fall, but does after structure {falls[0]}")
+    return problems
+
+
+def _expected_rows(table: Table) -> dict[str, int]:
+    return {"structure": len(table), "atom": table.n_atoms, "offsets": len(table) + 1}
+
+
+def _array_problems(table: Table, name: str, rows: dict[str, int]) -> Iterator[str]:
+    values, spec = table.arrays[name], table.specs[name]
+    known = KNOWN_ARRAYS.get(name)
+    if known is not None and _layout(spec) != _layout(known):
+        yield f"array {name} should be {_layout(known)}, but is {_layout(spec)}"
+    if known is None and ("/" not in name or not _NAME.fullmatch(name)):
+        yield f"array {name!r} is not in the schema; others are named <source>/<name>"
+    if values.shape[1:] != spec.shape or dtype_name(values.dtype) != spec.dtype:
+        yield f"array {name} should have rows {spec.shape} {spec.dtype}, but has {values.shape[1:]} {values.dtype}"
+    elif rows and len(values) != rows[spec.level]:
+        yield f"array {name} should have {rows[spec.level]} rows, one a {spec.level}, but has {len(values)}"
+    yield from _value_problems(name, values, known)
+
+
+def _layout(spec: ArraySpec) -> str:
+    return " ".join(str(word) for word in (spec.level, spec.shape, spec.dtype, spec.unit) if word != "")
+
+
+def _value_problems(name: str, values: NDArray, known: ArraySpec | None) -> Iterator[str]:
+    if values.dtype == object:
+        for row, text in enumerate(values.ravel()):
+            if not isinstance(text, str) or UNSTORABLE.search(text):
+                yield f"array {name} should hold text without NUL and lone surrogates, but holds {text!r} at {row}"
+                return
+    elif values.dtype.kind == "f" and not name.startswith("info/"):
+        may_be_nan = known is None or name in _MAY_BE_NAN
+        bad = np.isinf(values) if may_be_nan else ~np.isfinite(values)
+        if bad.any():
+            row = np.argwhere(bad)[0][0]
+            yield f"array {name} should be finite, but is {values[row]} in row {row}"

@@ -1,0 +1,125 @@
+"""From one input file to its structures."""
+
+import itertools
+from collections.abc import Iterator
+from io import BytesIO, StringIO
+from typing import Any
+
+import ase.db
+import ase.io
+from ase import Atoms
+from ase.io.formats import ioformats
+
+from mlipq.errors import InputError
+from mlipq.structures.atoms import from_atoms
+from mlipq.structures.compression import SUFFIXES, open_plain, reading
+from mlipq.structures.inputs import InputFile
+from mlipq.structures.options import ReadOptions, Rejected, RejectError
+from mlipq.structures.pdb import read_pdb
+from mlipq.structures.sdf import read_sdf
+from mlipq.structures.structure import Structure
+from mlipq.structures.xyz import read_xyz
+
+
+def read_structures(file: InputFile, options: ReadOptions) -> Iterator[Structure | Rejected]:
+    """Read the structures of one file, in order, one at a time.
+
+    Parameters
+    ----------
+    file
+        As :func:`find_inputs` gives it, of any kind but ``dataset`` (those are read by :mod:`mlipq.store`).
+    options
+        How to read charge, spin, reference labels and cell.
+
+    Yields
+    ------
+    Structure or Rejected
+        One for each frame, ``source_index`` counting both from 0.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, unreadable or holds no structure. What is wrong with one structure alone gives a
+        :class:`Rejected`.
+    """
+    if file.kind == "dataset":
+        raise ValueError(f"{file.path} is a dataset, to be opened with mlipq.store")
+    index = -1
+    with reading(file.path):
+        for index, image in enumerate(_images(file)):
+            if isinstance(image, RejectError):
+                yield Rejected(file.source_file, index, "", image.error, image.message)
+            else:
+                yield from_atoms(image, options, file.source_file, index)
+    if index < 0:
+        raise InputError(f"{file.path}: the file holds no structure")
+
+
+def _images(file: InputFile) -> Iterator[Atoms | RejectError]:
+    if file.kind == "extxyz":
+        with open_plain(file.path, file.compression) as stream:
+            yield from read_xyz(stream, str(file.path))
+    elif file.kind in ("sdf", "mol"):
+        yield from read_sdf(_text(_content(file), file), str(file.path))
+    else:
+        yield from _ase_images(file)
+
+
+def _ase_images(file: InputFile) -> Iterator[Atoms]:
+    source = _ase_source(file)
+    if file.kind in ("db", "json"):
+        images = _rows(source, file.kind)
+    elif file.kind == "proteindatabank":
+        images = read_pdb(_text(_content(file), file))
+    else:
+        images = _iread(source, file.kind)
+    for index in itertools.count():
+        try:
+            yield next(images)
+        except StopIteration:
+            return
+        except Exception as err:  # ASE's readers raise nearly anything on a file that is not as they expect
+            raise InputError(
+                f"{file.path} structure {index}: ASE cannot read it as {file.kind} ({type(err).__name__}: {err}); "
+                "the file is damaged or of another format"
+            ) from err
+
+
+def _iread(source: Any, kind: str) -> Iterator[Atoms]:
+    arguments = {"attach_calculator": True} if kind == "gaussian-in" else {}  # it holds charge and multiplicity
+    images: Iterator[Atoms] = ase.io.iread(source, index=":", format=kind, do_not_split_by_at_sign=True, **arguments)
+    return images
+
+
+def _rows(source: Any, kind: str) -> Iterator[Atoms]:
+    """Read an ASE database with its key-value pairs, which ``ase.io`` drops: charge and spin may stand there.
+
+    A pair named ``charge`` is hidden by the property ``AtomsRow.charge``, the sum of the initial charges; hence ``vars``.
+    """
+    with ase.db.connect(source, type=kind, serial=True) as database:
+        for row in database.select():
+            atoms = row.toatoms()
+            atoms.info.update(row.get("data") or {})
+            atoms.info.update({key: vars(row)[key] for key in row.key_value_pairs})
+            yield atoms
+
+
+def _ase_source(file: InputFile) -> Any:
+    """Return what ASE's reader takes: the path, or the unpacked content where ASE could not unpack it itself."""
+    if not file.compression and file.path.suffix.lower() not in SUFFIXES:
+        return str(file.path)
+    content = _content(file)
+    return BytesIO(content) if ioformats[file.kind].isbinary else StringIO(_text(content, file))
+
+
+def _content(file: InputFile) -> bytes:
+    with open_plain(file.path, file.compression) as stream:
+        return stream.read()
+
+
+def _text(content: bytes, file: InputFile) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as err:
+        line = content[: err.start].count(b"\n") + 1
+        raise InputError(f"{file.path} line {line}: not UTF-8 text; convert the file, for example with iconv") from None

@@ -1,0 +1,138 @@
+"""What is checked before tblite is called, and on every label after."""
+
+import numpy as np
+from ase.data import chemical_symbols, covalent_radii
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from mlipq.errors import LabelError
+from mlipq.schema import GFN1_MAX_Z, Flag
+from mlipq.structures.structure import Structure
+from mlipq.xtb.parameters import REFERENCE_OCCUPATION, SHELL_CAPACITY, unpaired_electrons, valence_electrons
+from mlipq.xtb.singlepoint import Solution
+
+REFUSED_DISTANCE = 0.4
+"""Two atoms closer than this fraction of the sum of their covalent radii (ASE's, Cordero et al. 2008) are refused."""
+
+CLOSE_DISTANCE = 0.7
+"""… closer than this are flagged."""
+
+CHARGE_SUM = 1e-6
+"""e: Σ orbital charges against the total charge, in float64."""
+
+EXPECTED_POPULATION = (-0.10, 0.03)
+"""Electrons under zero and over capacity that ordinary solutions stay within."""
+
+NET_FORCE = 1e-3
+"""eV/Å: length of the sum of all forces; and, acting on the outermost atom, the allowed net torque."""
+
+LARGE_FORCE = 20.0
+"""eV/Å."""
+
+SMALL_GAP = 0.1
+"""eV."""
+
+
+def refuse(structure: Structure) -> None:
+    """Refuse what GFN1 cannot label but tblite would swallow or die of.
+
+    Raises
+    ------
+    LabelError
+        ``periodic``, ``no_atoms``, ``unknown_element``, ``bad_coordinates``, ``no_electrons``, ``impossible_spin`` or
+        ``atoms_too_close``, with what was expected, what came and what to do.
+    """
+    _refuse_periodic(structure)
+    _refuse_atoms(structure)
+    _refuse_electrons(structure)
+    _refuse_close_atoms(structure)
+
+
+def _refuse_periodic(structure: Structure) -> None:
+    if structure.is_periodic:
+        raise LabelError(
+            "periodic",
+            "GFN1-xTB labels molecules: tblite's periodic GFN1 samples the Γ point only, so a crystal's label would depend on "
+            "the size of its cell; for molecules in a box use --ignore-pbc, which drops the cell",
+        )
+
+
+def _refuse_atoms(structure: Structure) -> None:
+    if len(structure) == 0:
+        raise LabelError("no_atoms", "the structure has no atoms")
+    outside = structure.numbers[(structure.numbers < 1) | (structure.numbers > GFN1_MAX_Z)]
+    if len(outside):
+        z = int(outside[0])
+        symbol = chemical_symbols[z] if z < len(chemical_symbols) else "?"
+        raise LabelError("unknown_element", f"GFN1-xTB covers H (1) to Rn ({GFN1_MAX_Z}); the structure holds Z = {z} ({symbol})")
+    if not np.isfinite(structure.positions).all():
+        atom = int(np.flatnonzero(~np.isfinite(structure.positions).all(axis=1))[0])
+        raise LabelError("bad_coordinates", f"atom {atom} has a coordinate that is not a finite number")
+
+
+def _refuse_electrons(structure: Structure) -> None:
+    electrons = valence_electrons(structure.numbers, structure.charge)
+    if electrons < 1:
+        raise LabelError(
+            "no_electrons",
+            f"charge {structure.charge:+d} leaves {electrons} of {electrons + structure.charge} valence electrons; GFN1 needs at "
+            "least one",
+        )
+    unpaired = unpaired_electrons(structure.numbers, structure.charge, structure.multiplicity)
+    orbitals = n_orbitals(structure.numbers)
+    most = min(electrons, 2 * orbitals - electrons)
+    if not 0 <= unpaired <= most or (electrons - unpaired) % 2:
+        raise LabelError(
+            "impossible_spin",
+            f"multiplicity {structure.multiplicity} ({unpaired} unpaired) is impossible with {electrons} valence electrons "
+            f"(charge {structure.charge:+d}) in {orbitals} orbitals: {'odd' if electrons % 2 else 'even'} numbers from "
+            f"{electrons % 2} to {most} are; correct charge and multiplicity in the file, or see --charge-key and --spin-key",
+        )
+
+
+def _refuse_close_atoms(structure: Structure) -> None:
+    ratio, i, j = closest_pair(structure)
+    if ratio < REFUSED_DISTANCE:
+        distance = np.linalg.norm(structure.positions[i] - structure.positions[j])
+        pair = f"{chemical_symbols[structure.numbers[i]]} (atom {i}) and {chemical_symbols[structure.numbers[j]]} (atom {j})"
+        raise LabelError(
+            "atoms_too_close",
+            f"{pair} are {distance:.3f} Å apart, under {REFUSED_DISTANCE} of the sum of their covalent radii; check the file's units",
+        )
+
+
+def n_orbitals(numbers: NDArray) -> int:
+    """Atomic orbitals that GFN1 gives these atoms: half of what their shells can hold."""
+    return int(SHELL_CAPACITY[np.minimum(numbers, GFN1_MAX_Z)].sum()) // 2
+
+
+def closest_pair(structure: Structure) -> tuple[float, int, int]:
+    """Return the smallest distance over the sum of covalent radii, and the two atoms; infinity for one atom."""
+    radii = covalent_radii[structure.numbers]
+    pairs = cKDTree(structure.positions).query_pairs(2 * CLOSE_DISTANCE * radii.max(), output_type="ndarray")
+    if len(pairs) == 0:
+        return float("inf"), 0, 0
+    i, j = pairs.T
+    ratios = np.linalg.norm(structure.positions[i] - structure.positions[j], axis=1) / (radii[i] + radii[j])
+    best = int(ratios.argmin())
+    return float(ratios[best]), int(i[best]), int(j[best])
+
+
+def flags(structure: Structure, solution: Solution, uhf: int) -> Flag:
+    """Return the quality bits that a label earns. Nothing is removed for a flag."""
+    numbers, forces = structure.numbers, solution.forces
+    excess = solution.populations - SHELL_CAPACITY[numbers]
+    orbital_charge = REFERENCE_OCCUPATION[numbers].sum() - solution.populations.sum()
+    arms = structure.positions - structure.positions.mean(axis=0)
+    torque = np.linalg.norm(np.cross(arms, forces).sum(axis=0))
+    found = {
+        Flag.F_IN_CORE: uhf != structure.multiplicity - 1,
+        Flag.F_CHARGE_SUM: abs(orbital_charge - structure.charge) > CHARGE_SUM,
+        Flag.F_POPULATION: solution.populations.min() < EXPECTED_POPULATION[0] or excess.max() > EXPECTED_POPULATION[1],
+        Flag.F_NET_FORCE: np.linalg.norm(forces.sum(axis=0)) > NET_FORCE,
+        Flag.F_NET_TORQUE: torque > NET_FORCE * max(1.0, np.linalg.norm(arms, axis=1).max()),
+        Flag.F_LARGE_FORCE: np.abs(forces).max() > LARGE_FORCE,
+        Flag.F_SMALL_GAP: solution.gap < SMALL_GAP,
+        Flag.F_CLOSE_ATOMS: closest_pair(structure)[0] < CLOSE_DISTANCE,
+    }
+    return Flag(sum(flag for flag, raised in found.items() if raised))

@@ -1,0 +1,124 @@
+"""Shards that were cut off or altered: an error that names the file, or the same arrays; never other values."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from molecules import SUFFIXES, assert_same, g2_table
+
+from mlipq.errors import CheckError
+from mlipq.store import open_dataset, read_shard, write_shard
+
+EACH_FORMAT = pytest.mark.parametrize("suffix", SUFFIXES)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sound")
+    table = g2_table(0, 12, gfn1=True)
+    for suffix in SUFFIXES:
+        write_shard(folder / f"a{suffix}", table, {})
+    return table, {suffix: (folder / f"a{suffix}").read_bytes() for suffix in SUFFIXES}
+
+
+@EACH_FORMAT
+def test_a_file_cut_off_anywhere_is_an_error(tmp_path, suffix, sound):
+    _, content = sound
+    path = tmp_path / f"cut{suffix}"
+    data = content[suffix]
+    for length in np.linspace(0, len(data) - 1, 60, dtype=int):
+        path.write_bytes(data[:length])
+        with pytest.raises(CheckError, match=f"cut{suffix}"):
+            read_shard(path)
+
+
+FLIP = """
+import random, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+from molecules import assert_same
+from mlipq.errors import CheckError
+from mlipq.store import read_shard
+sound, path = Path(sys.argv[1]), Path(sys.argv[2])
+data, table, draw = sound.read_bytes(), read_shard(sound), random.Random(int(sys.argv[3]))
+refused = harmless = 0
+for _ in range(150):
+    flipped = bytearray(data)
+    flipped[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    path.write_bytes(flipped)
+    try:
+        found = read_shard(path)
+    except CheckError as error:
+        assert str(path) in str(error), error
+        refused += 1
+    else:
+        assert_same(table, found)
+        harmless += 1
+print(refused, harmless)
+"""
+
+
+@EACH_FORMAT
+def test_flipped_bits_are_refused_or_harmless(tmp_path, suffix, sound):
+    """In a child with a time limit, since a damaged HDF5 file may hang the library."""
+    _, content = sound
+    (tmp_path / f"sound{suffix}").write_bytes(content[suffix])
+    arguments = [str(tmp_path / f"sound{suffix}"), str(tmp_path / f"flipped{suffix}"), "7", sys.path[0]]
+    arguments[3] = next(p for p in sys.path if p.endswith("tests/store"))
+    done = subprocess.run([sys.executable, "-c", FLIP, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    refused, harmless = map(int, done.stdout.split())
+    assert refused > harmless
+
+
+@EACH_FORMAT
+@pytest.mark.parametrize("name", ["positions", "gfn1/forces", "gfn1/energy"])
+def test_a_damaged_chunk_names_file_and_array(tmp_path, suffix, name, sound):
+    table, content = sound
+    path = tmp_path / f"a{suffix}"
+    start, stop = chunk_bytes(content[suffix], suffix, tmp_path, name)
+    data = bytearray(content[suffix])
+    data[(start + stop) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckError, match=f"a{suffix}.*array {name} cannot be read"):
+        read_shard(path)
+    ds = open_dataset(path)
+    with pytest.raises(CheckError, match=f"a{suffix}.*array {name} cannot be read"):
+        ds.batch([3])
+    np.testing.assert_array_equal(ds["charge"][:], table.arrays["charge"])  # what is sound can still be read
+
+
+def chunk_bytes(content, suffix, folder, name):
+    """Where the first chunk of an array lies in the file, by the libraries' own account."""
+    path = folder / f"whole{suffix}"
+    path.write_bytes(content)
+    if suffix == ".h5":
+        import h5py
+
+        with h5py.File(path) as file:
+            chunk = file[name].id.get_chunk_info(0)
+        return chunk.byte_offset, chunk.byte_offset + chunk.size
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        entry = next(e for e in archive.infolist() if e.filename.startswith(f"{name}/c/"))
+    start = entry.header_offset + 30 + len(entry.filename)
+    return start, start + entry.file_size
+
+
+@EACH_FORMAT
+def test_damaged_text_is_an_error(tmp_path, suffix, sound):
+    """HDF5 protects text by no checksum of its own, so mlipq's must catch it."""
+    table, content = sound
+    path = tmp_path / f"a{suffix}"
+    data = content[suffix]
+    if suffix == ".h5":
+        position = data.index("é7".encode())
+        path.write_bytes(data[: position + 2] + b"8" + data[position + 3 :])
+        with pytest.raises(CheckError, match="info/smiles"):
+            read_shard(path)
+        with pytest.raises(CheckError, match="info/smiles"):
+            open_dataset(path)["info/smiles"][0]
+    path.write_bytes(data)
+    assert_same(table, read_shard(path))

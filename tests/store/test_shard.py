@@ -1,0 +1,258 @@
+"""Shards in both formats: exact round trips, equal bytes, peers' own readers, and what the schema refuses."""
+
+import warnings
+import zipfile
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+from hypothesis import HealthCheck, given, settings
+from molecules import SPECS, SUFFIXES, assert_same, g2_table, only_files, tables
+
+from mlipq.errors import CheckError, InputError
+from mlipq.store import open_shard, pack, read_shard, shard_problems, write_shard
+from mlipq.store import shard as shard_module
+
+EACH_FORMAT = pytest.mark.parametrize("suffix", SUFFIXES)
+FOLDER_SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+
+
+@EACH_FORMAT
+@FOLDER_SHARED
+@given(table=tables())
+def test_round_trip_is_exact_and_bytes_repeat(tmp_path, suffix, table):
+    path = tmp_path / f"part{suffix}"
+    write_shard(path, table, {"partition": 3, "nested": {"é": [1, None]}})
+    first = path.read_bytes()
+    assert_same(table, read_shard(path))
+    with open_shard(path) as shard:
+        assert shard.attributes == {"partition": 3, "nested": {"é": [1, None]}}
+    write_shard(path, table, {"partition": 3, "nested": {"é": [1, None]}})
+    assert path.read_bytes() == first
+    assert only_files(tmp_path) == [path.name]
+
+
+@EACH_FORMAT
+def test_many_chunks_round_trip(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(shard_module, "CHUNK_VALUES", 16)
+    table = g2_table(0, 40, gfn1=True)
+    write_shard(tmp_path / f"a{suffix}", table, {})
+    assert_same(table, read_shard(tmp_path / f"a{suffix}"))
+    rows = np.array([39, 0, 0, 17, 18, 3])
+    with open_shard(tmp_path / f"a{suffix}") as shard:
+        assert_same(table.take(rows), shard.take(rows, list(table.arrays)))
+
+
+@EACH_FORMAT
+def test_no_structures_at_all(tmp_path, suffix):
+    table = pack([], SPECS)
+    write_shard(tmp_path / f"empty{suffix}", table, {})
+    assert_same(table, read_shard(tmp_path / f"empty{suffix}"))
+
+
+def test_plain_zarr_reads_a_shard(tmp_path):
+    table = g2_table(gfn1=True)
+    write_shard(tmp_path / "a.zarr.zip", table, {"made_by": "test"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        group = zarr.open_group(zarr.storage.ZipStore(tmp_path / "a.zarr.zip", mode="r"), mode="r")
+        assert group.attrs["format"] == "mlipq-shard" and group.attrs["made_by"] == "test"
+        for name, values in table.arrays.items():
+            assert group[name].attrs["unit"] == table.specs[name].unit
+            assert group[name][:].tolist() == values.tolist()
+            codecs = [codec.to_dict()["name"] for codec in group[name].metadata.codecs]
+            assert codecs[-1] == "crc32c"
+
+
+def test_plain_h5py_reads_a_shard(tmp_path):
+    table = g2_table(gfn1=True)
+    write_shard(tmp_path / "a.h5", table, {})
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file.attrs["format"] == "mlipq-shard" and file.attrs["format_version"] == 1
+        for name, values in table.arrays.items():
+            dataset = file[name]
+            assert dataset.attrs["description"] == table.specs[name].description
+            found = dataset.asstr()[:] if values.dtype == object else dataset[:]
+            assert found.tolist() == values.tolist()
+            assert values.dtype == object or (dataset.fletcher32 and dataset.compression == "gzip")
+
+
+def test_zip_entries_are_stored_sorted_and_undated(tmp_path):
+    write_shard(tmp_path / "a.zarr.zip", g2_table(), {})
+    with zipfile.ZipFile(tmp_path / "a.zarr.zip") as archive:
+        entries = archive.infolist()
+    assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
+    assert {(entry.date_time[0], entry.compress_type) for entry in entries} == {(1980, zipfile.ZIP_STORED)}
+
+
+def broken(change):
+    table = g2_table(gfn1=True)
+    change(table)
+    return table
+
+
+def drop(name):
+    return lambda table: (table.arrays.pop(name), table.specs.pop(name))
+
+
+def put(name, change):
+    def apply(table):
+        table.arrays[name] = change(table.arrays[name].copy())
+
+    return apply
+
+
+def at(row, value):
+    def change(values):
+        values[row] = value
+        return values
+
+    return change
+
+
+def respec(name, **changes):
+    def apply(table):
+        table.specs[name] = replace(table.specs[name], **changes)
+
+    return apply
+
+
+BROKEN = [
+    (drop("identity"), "array identity is missing"),
+    (put("gfn1/forces", lambda v: v.astype("f8")), "gfn1/forces should have rows"),
+    (put("gfn1/forces", lambda v: v[:-1]), "rows, one a atom"),
+    (put("gfn1/energy", at(3, np.nan)), "gfn1/energy should be finite, but is nan in row 3"),
+    (put("positions", at((2, 1), np.inf)), "positions should be finite"),
+    (put("reference/pbe_energy", at(3, np.inf)), "reference/pbe_energy should be finite"),
+    (put("atom_offsets", at(0, 1)), "start at 0, but starts at 1"),
+    (put("atom_offsets", at(-1, 5)), "should end at"),
+    (put("atom_offsets", at(3, 10**6)), "should never fall"),
+    (put("name", at(0, "nul\0")), "array name should hold text"),
+    (put("name", at(0, 7)), "array name should hold text"),
+    (respec("gfn1/energy", unit="Hartree"), "gfn1/energy should be structure () f8 eV, but is structure () f8 Hartree"),
+]
+
+
+@EACH_FORMAT
+@pytest.mark.parametrize(("change", "said"), BROKEN, ids=[said for _, said in BROKEN])
+def test_what_breaks_the_schema_is_neither_written_nor_read(tmp_path, suffix, change, said, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    with pytest.raises(CheckError, match="was not written") as refused:
+        write_shard(path, broken(change), {})
+    assert said in str(refused.value) and only_files(tmp_path) == []
+    if "text" in said:
+        return  # no library would write these either
+    monkeypatch.setattr(shard_module, "table_problems", lambda table: [])
+    write_shard(path, broken(change), {})
+    monkeypatch.undo()
+    assert any(said in problem for problem in shard_problems(path))
+    with pytest.raises(CheckError) as unread:
+        read_shard(path)
+    assert said in str(unread.value) and str(path) in str(unread.value)
+
+
+def test_nan_is_allowed_where_the_schema_says_so(tmp_path):
+    table = broken(put("gfn1/homo_lumo_gap", at(0, np.nan)))
+    put("reference/pbe_energy", at(0, np.nan))(table)
+    write_shard(tmp_path / "a.zarr.zip", table, {})
+    assert shard_problems(tmp_path / "a.zarr.zip") == []
+
+
+@EACH_FORMAT
+def test_files_that_are_no_shards(tmp_path, suffix):
+    with pytest.raises(InputError, match="No such file"):
+        read_shard(tmp_path / f"absent{suffix}")
+    for content in (b"", b"not a shard", b"PK\x05\x06" + 18 * b"\0"):
+        (tmp_path / f"odd{suffix}").write_bytes(content)
+        with pytest.raises(CheckError, match=f"odd{suffix}"):
+            read_shard(tmp_path / f"odd{suffix}")
+    with pytest.raises(InputError, match="ends in .zarr.zip or .h5"):
+        read_shard(tmp_path / "shard.npz")
+
+
+def test_hdf5_links_out_of_the_file_are_refused(tmp_path):
+    write_shard(tmp_path / "a.h5", g2_table(), {})
+    write_shard(tmp_path / "b.h5", g2_table(), {})
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file["positions"]
+        file["positions"] = h5py.ExternalLink("b.h5", "positions")
+    with pytest.raises(CheckError, match="a.h5: positions is a ExternalLink"):
+        read_shard(tmp_path / "a.h5")
+
+
+def test_hdf5_arrays_kept_elsewhere_are_refused(tmp_path):
+    table = g2_table()
+    shape = table.arrays["positions"].shape
+    for kind in ("virtual", "external"):
+        path = tmp_path / f"{kind}.h5"
+        write_shard(path, table, {})
+        write_shard(tmp_path / "other.h5", table, {})
+        with h5py.File(path, "a") as file:
+            attributes = dict(file["positions"].attrs)
+            del file["positions"]
+            if kind == "virtual":
+                layout = h5py.VirtualLayout(shape, "f8")
+                layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "positions", shape)
+                dataset = file.create_virtual_dataset("positions", layout)
+            else:
+                dataset = file.create_dataset("positions", shape, "f8", external=[(str(tmp_path / "raw"), 0, 10**6)])
+            dataset.attrs.update(attributes)
+        with pytest.raises(CheckError, match="positions should be an array inside the file"):
+            read_shard(path)
+
+
+def test_an_hdf5_array_that_claims_more_than_is_stored_is_refused(tmp_path):
+    write_shard(tmp_path / "a.h5", g2_table(), {})
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        attributes = dict(file["positions"].attrs)
+        del file["positions"]
+        dataset = file.create_dataset("positions", (10**12, 3), "f8", chunks=(1000, 3), fletcher32=True)
+        dataset.attrs.update(attributes)
+    with pytest.raises(CheckError, match="positions should have 1000000000 chunks, but has 0"):
+        read_shard(tmp_path / "a.h5")
+
+
+def rezip(path, change):
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    pairs = change(entries)
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, data in pairs:
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda e: [*e.items(), ("name/c/0", e["name/c/0"])], "two entries of one name"),
+        (lambda e: [(k, v) for k, v in e.items() if k != "positions/c/0/0"], "chunks of its arrays"),
+        (lambda e: [*e.items(), ("positions/c/9/0", b"")], "chunks of its arrays"),
+        (lambda e: {**e, "positions/zarr.json": e["positions/zarr.json"].replace(b"crc32c", b"gzip")}.items(), "positions"),
+        (lambda e: {**e, "positions/zarr.json": e["positions/zarr.json"].replace(b"3\n  ],", b"99999999999\n  ],")}.items(), ""),
+        (lambda e: {**e, "zarr.json": e["zarr.json"].replace(b"mlipq-shard", b"other")}.items(), "not an mlipq shard"),
+        (lambda e: {**e, "zarr.json": e["zarr.json"].replace(b'version": 1', b'version": 2')}.items(), "format version 2"),
+        (lambda e: {**e, "zarr.json": b"{" * 100_000}.items(), "cannot be read"),
+    ],
+)
+def test_altered_zips_are_refused(tmp_path, change, said):
+    path = tmp_path / "a.zarr.zip"
+    write_shard(path, g2_table(), {})
+    rezip(path, change)
+    with pytest.raises(CheckError, match=said) as refused:
+        read_shard(path)
+    assert str(path) in str(refused.value)
+
+
+def test_compressed_entries_are_refused(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    write_shard(path, g2_table(), {})
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    with pytest.raises(CheckError, match="is compressed"):
+        read_shard(path)
