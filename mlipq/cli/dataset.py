@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -35,7 +35,11 @@ def info(
     if as_json and manifest is not None:
         print_json(manifest.model_dump(mode="json"))
         return
-    arrays = {name: f"{spec.level}, {spec.unit or '–'}: {spec.description}" for name, spec in opened.specs.items() if "/" in name}
+    arrays = {
+        name: f"{spec.level}, {spec.unit or '–'}: {spec.description}"
+        for name, spec in opened.specs.items()
+        if "/" in name
+    }
     if manifest is None:
         rows: dict[str, Any] = {"structures": len(opened)}
     else:
@@ -49,7 +53,9 @@ def info(
             "SCF rungs": manifest.scf_attempts,
             "duplicates": manifest.duplicates,
             "conflicts": len(manifest.conflicts),
-            "outliers": [f"{outlier.identity} ({outlier.array}, z = {outlier.z_score:.0f})" for outlier in manifest.outliers[:5]],
+            "outliers": [
+                f"{outlier.identity} ({outlier.array}, z = {outlier.z_score:.0f})" for outlier in manifest.outliers[:5]
+            ],
             "made with": manifest.provenance.software,
         }
     if as_json:
@@ -62,7 +68,9 @@ def info(
 def _print_failures(dataset: Path, as_json: bool) -> None:
     ledger = dataset / "failures.csv"
     if not ledger.is_file():
-        raise InputError(f"{dataset}: no failures.csv here; it is written when a labeling job finishes (mlipq finish {dataset})")
+        raise InputError(
+            f"{dataset}: no failures.csv here; it is written when a labeling job finishes (mlipq finish {dataset})"
+        )
     with ledger.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if as_json:
@@ -92,10 +100,17 @@ def verify(dataset: Dataset, as_json: bool = JSON_OPTION) -> None:
 
 def export(
     dataset: Dataset,
-    to: Annotated[str, typer.Option(help="extxyz, zarr or h5.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File (extxyz; .gz compresses) or folder (zarr, h5).", show_default=False)],
-    energy: Annotated[str | None, typer.Option(help="Array written as `energy`, as gfn1/energy.", show_default=False)] = None,
-    forces: Annotated[str | None, typer.Option(help="Array written as `forces`, as gfn1/forces.", show_default=False)] = None,
+    to: Annotated[Literal["extxyz", "zarr", "h5"], typer.Option(help="Format.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="File (extxyz; .gz compresses) or folder (zarr, h5).", show_default=False),
+    ],
+    energy: Annotated[
+        str | None, typer.Option(help="Array written as `energy`, as gfn1/energy.", show_default=False)
+    ] = None,
+    forces: Annotated[
+        str | None, typer.Option(help="Array written as `forces`, as gfn1/forces.", show_default=False)
+    ] = None,
 ) -> None:
     """Write a dataset in another format."""
     from mlipq.store import export as export_dataset

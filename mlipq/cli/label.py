@@ -1,7 +1,6 @@
 """The verbs that label: ``label``, and its three steps ``plan``, ``partition``, ``finish``; ``status``."""
 
 import re
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,30 +11,45 @@ from mlipq.errors import InputError
 
 if TYPE_CHECKING:
     from mlipq.cli.progress import JobProgress
-    from mlipq.labeling.folder import OutputFolder
+    from mlipq.labeling.folder import OutputFolder, Plan
     from mlipq.labeling.job import Job
     from mlipq.store import Manifest
 
-Inputs = Annotated[list[str], typer.Argument(help="Files, folders, globs or datasets; or one job.yaml.", show_default=False)]
+Inputs = Annotated[
+    list[str], typer.Argument(help="Files, folders, globs or datasets; or one job.yaml.", show_default=False)
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Output folder.", show_default=False)]
 Folder = Annotated[Path, typer.Argument(help="Output folder of a job.", show_default=False)]
 Charge = Annotated[int | None, typer.Option(help="Total charge where the file gives none.", show_default="0")]
 ChargeKey = Annotated[str | None, typer.Option(help="Field that holds the total charge.", show_default="charge, …")]
 Multiplicity = Annotated[str | None, typer.Option(help="2S+1 where the file gives none.", show_default="lowest")]
 SpinKey = Annotated[
-    str | None, typer.Option(help="Field that holds the multiplicity; KEY:2S if it counts unpaired electrons.", show_default="spin_multiplicity, …")
+    str | None,
+    typer.Option(
+        help="Field that holds the multiplicity; KEY:2S if it counts unpaired electrons.",
+        show_default="spin_multiplicity, …",
+    ),
 ]
 Reference = Annotated[
     list[str] | None,
-    typer.Option(help="Keep a label of the input: NAME=FIELD:KIND:UNIT:LEVEL_OF_THEORY, as pbe0_energy=energy:energy:eV:PBE0. May be repeated.", show_default=False),
+    typer.Option(
+        help="Keep a label of the input: NAME=FIELD:KIND:UNIT:LEVEL_OF_THEORY, as pbe0_energy=energy:energy:eV:PBE0. May be repeated.",
+        show_default=False,
+    ),
 ]
-IgnorePbc = Annotated[bool, typer.Option("--ignore-pbc", help="Drop the cell of periodic structures (molecules in a box).")]
+IgnorePbc = Annotated[
+    bool, typer.Option("--ignore-pbc", help="Drop the cell of periodic structures (molecules in a box).")
+]
 Format = Annotated[str | None, typer.Option("--format", help="zarr or h5.", show_default="zarr")]
 Accuracy = Annotated[float | None, typer.Option(help="tblite's accuracy; smaller is tighter.", show_default="1.0")]
 Temperature = Annotated[float | None, typer.Option("--electronic-temperature", help="In K.", show_default="300")]
 Workers = Annotated[int | None, typer.Option(help="Processes.", show_default="one a core", min=1)]
-TimeLimit = Annotated[float | None, typer.Option(help="Seconds that any structure may take at least.", show_default="60")]
-MemoryLimit = Annotated[str | None, typer.Option(help="Address space of each worker's child, as 8GB.", show_default="memory / workers")]
+TimeLimit = Annotated[
+    float | None, typer.Option(help="Seconds that any structure may take at least.", show_default="60")
+]
+MemoryLimit = Annotated[
+    str | None, typer.Option(help="Address space of each worker's child, as 8GB.", show_default="memory / workers")
+]
 Retry = Annotated[str | None, typer.Option(help="Failure classes to try again, as timeout,killed.", show_default=False)]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if any structure failed.")]
 
@@ -43,7 +57,9 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if any struc
 def add_verbs(app: typer.Typer) -> None:
     """Register the verbs of this module."""
     app.command(epilog="Example:  mlipq label molecules.extxyz.gz more/*.xyz -o out")(label)
-    app.command(epilog="Example:  mlipq plan molecules.extxyz.gz -o out; mlipq partition out 0-9; mlipq finish out")(plan)
+    app.command(epilog="Example:  mlipq plan molecules.extxyz.gz -o out; mlipq partition out 0-9; mlipq finish out")(
+        plan
+    )
     app.command(epilog="Example:  mlipq partition out 17-24")(partition)
     app.command(epilog="Example:  mlipq finish out")(finish)
     app.command(epilog="Example:  mlipq status out")(status)
@@ -88,7 +104,7 @@ def label(
             return
         with _progress() as progress:
             manifest = run_job(job, base, retry=again, watcher=progress)
-    _print_summary(folder, manifest, progress, as_json)
+    _print_summary(folder, manifest, progress.did_nothing, as_json)
     if strict and manifest.failures:
         raise typer.Exit(1)
 
@@ -162,7 +178,7 @@ def finish(folder: Folder, strict: Strict = False, as_json: bool = JSON_OPTION) 
 
     output = OutputFolder(folder)
     manifest = finish_job(output)
-    _print_summary(output, manifest, None, as_json)
+    _print_summary(output, manifest, False, as_json)
     if strict and manifest.failures:
         raise typer.Exit(1)
 
@@ -210,7 +226,10 @@ def _reading(
             content[name] = kept
     if reference:
         specs = [ReferenceSpec.parse(text) for text in reference]
-        content["reference"] = {s.name: {"field": s.field, "kind": s.kind, "unit": s.unit, "level_of_theory": s.level_of_theory} for s in specs}
+        content["reference"] = {
+            s.name: {"field": s.field, "kind": s.kind, "unit": s.unit, "level_of_theory": s.level_of_theory}
+            for s in specs
+        }
     if ignore_pbc:
         content["ignore_pbc"] = True
     return content
@@ -277,18 +296,27 @@ def _progress() -> "JobProgress":
     return JobProgress(error_console())
 
 
-def _plan_rows(planned: Any) -> dict[str, Any]:
-    counts = planned.counts
+def _plan_rows(planned: "Plan") -> dict[str, Any]:
     return {
         "structures": planned.n_structures,
         "atoms": sum(partition.n_atoms for partition in planned.partitions),
         "partitions": len(planned.partitions),
+        **_reading_rows(planned),
+    }
+
+
+def _reading_rows(planned: "Plan") -> dict[str, Any]:
+    """What reading the inputs met that the user should know of."""
+    counts = planned.counts
+    return {
         "rejected in reading": counts["rejected"] or "",
         "duplicates left out": counts["duplicates"] or "",
         "of them conflicting": counts["conflicts"] or "",
         "charge not given": f"{counts['charge_default']:,} took the default" if counts["charge_default"] else "",
         "spin not given": f"{counts['spin_default']:,} took the default" if counts["spin_default"] else "",
-        "labels not mapped": f"{', '.join(planned.unmapped)} (kept under info/; see --reference)" if planned.unmapped else "",
+        "labels not mapped": f"{', '.join(planned.unmapped)} (kept under info/; see --reference)"
+        if planned.unmapped
+        else "",
     }
 
 
@@ -311,13 +339,10 @@ def _print_estimate(job: "Job", base: Path, as_json: bool) -> None:
     print_table("dry run: nothing was written", rows)
 
 
-def _print_summary(folder: "OutputFolder", manifest: "Manifest", progress: "JobProgress | None", as_json: bool) -> None:
-    from mlipq.cli.progress import duration
-
+def _summary(folder: "OutputFolder", manifest: "Manifest") -> dict[str, Any]:
     planned = folder.plan()
     sidecars = list(folder.sidecars(planned))
-    seconds = sum(sidecar.seconds for sidecar in sidecars)
-    summary = {
+    return {
         "output": str(folder.path),
         "structures": manifest.n_structures,
         "atoms": manifest.n_atoms,
@@ -326,32 +351,37 @@ def _print_summary(folder: "OutputFolder", manifest: "Manifest", progress: "JobP
         "flagged": manifest.quality,
         "scf_attempts": manifest.scf_attempts,
         "outliers": len(manifest.outliers),
-        "duplicates": manifest.duplicates,
-        "conflicts": len(manifest.conflicts),
         "counts": planned.counts,
         "unmapped_labels": planned.unmapped,
         "shards": len(manifest.shards),
         "bytes": sum(entry.bytes for entry in manifest.shards),
-        "single_point_seconds": round(seconds, 3),
+        "single_point_seconds": round(sum(sidecar.seconds for sidecar in sidecars), 3),
         "blas": sorted({sidecar.blas for sidecar in sidecars}),
-        "did_nothing": progress is not None and progress.did_nothing,
     }
+
+
+def _print_summary(folder: "OutputFolder", manifest: "Manifest", did_nothing: bool, as_json: bool) -> None:
+    from mlipq.cli.progress import duration
+
+    summary = _summary(folder, manifest)
     if as_json:
-        print_json(summary)
+        print_json({**summary, "did_nothing": did_nothing})
         return
-    if summary["did_nothing"]:
+    if did_nothing:
         print(f"{folder.path} is already labelled; there was nothing to do")
+    per_atom = summary["bytes"] / max(manifest.n_atoms, 1)
+    seconds = duration(summary["single_point_seconds"])
     rows = {
         "structures": f"{manifest.n_structures:,} labelled, {manifest.n_atoms:,} atoms, {len(manifest.elements)} elements",
-        "failed": {f"{name}": count for name, count in sorted(manifest.failures.items())},
-        "flagged": {name.removeprefix("F_").lower(): count for name, count in sorted(manifest.quality.items())},
+        "failed": dict(sorted(manifest.failures.items())),
+        "flagged": dict(sorted(manifest.quality.items())),
         "SCF rungs": {f"#{rung}": count for rung, count in sorted(manifest.scf_attempts.items())},
-        "energy outliers": len(manifest.outliers) or "",
-        **{name: value for name, value in _plan_rows(planned).items() if name not in ("structures", "atoms", "partitions")},
-        "shards": f"{len(manifest.shards):,}, {summary['bytes'] / 1e6:,.2f} MB, {summary['bytes'] / max(manifest.n_atoms, 1):.0f} bytes an atom",
-        "labeling": f"{duration(seconds)} of single points" + (f", BLAS: {', '.join(summary['blas'])}" if summary["blas"] else ""),
+        "energy outliers": summary["outliers"] or "",
+        **_reading_rows(folder.plan()),
+        "shards": f"{summary['shards']:,}, {summary['bytes'] / 1e6:,.2f} MB, {per_atom:.0f} bytes an atom",
+        "labeling": f"{seconds} of single points; BLAS: {', '.join(summary['blas'])}" if summary["blas"] else "",
     }
     print_table(str(folder.path), rows)
     if manifest.failures:
         print(f"Why structures failed:  mlipq info {folder.path} --failures")
-    print(f"Look at it:  python -c \"import mlipq; print(mlipq.open_dataset('{folder.path}')[0].info)\"")
+    print(f"Use it in Python:       ds = mlipq.open_dataset({str(folder.path)!r}); ds[0]")

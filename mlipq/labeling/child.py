@@ -22,9 +22,20 @@ _THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "M
 class Labeler(Protocol):
     """A method that labels structures: GFN1 is one, a DFT code can be another."""
 
-    name: str
-    version: str
-    arrays: tuple[ArraySpec, ...]
+    @property
+    def name(self) -> str:
+        """Prefix of its arrays: ``gfn1``."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes when its labels do."""
+        ...
+
+    @property
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """What it makes."""
+        ...
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -81,17 +92,23 @@ class LabelingChild:
         problem = ""
         for attempt in ({}, {_BLAS_SETTING: "stock"}):
             try:
-                child = Child(self.labeler.child_command, {**_THREADS, **self._environment, **attempt}, self._limits.memory)
+                child = Child(
+                    self.labeler.child_command, {**_THREADS, **self._environment, **attempt}, self._limits.memory
+                )
             except (ChildDied, ChildTimeout) as error:
                 problem = str(error)
                 continue
             greeting = child.greeting
             if greeting["right"]:
                 if attempt:
-                    greeting["warning"] = f"the fast BLAS does not work here ({problem}); labeling with tblite's stock BLAS, slower"
+                    greeting["warning"] = (
+                        f"the fast BLAS does not work here ({problem}); labeling with tblite's stock BLAS, slower"
+                    )
                 self._child = child
                 return greeting
-            problem = f"reference molecule: {greeting['energy']!r} eV, expected {greeting['expected']!r} ({greeting['blas']})"
+            problem = (
+                f"reference molecule: {greeting['energy']!r} eV, expected {greeting['expected']!r} ({greeting['blas']})"
+            )
             child.close()
         raise ChildStartError(f"the labeling child does not start: {problem}; see: mlipq doctor")
 
@@ -129,7 +146,9 @@ class LabelingChild:
                 answer, labels = self._child.call(header, arrays, limit)
             except ChildTimeout:
                 self._child = None
-                message = f"stopped after its limit of {limit:.0f} s; try again with: --retry timeout --time-limit SECONDS"
+                message = (
+                    f"stopped after its limit of {limit:.0f} s; try again with: --retry timeout --time-limit SECONDS"
+                )
                 raise LabelError("timeout", message, attempts=1) from None
             except ChildDied as error:
                 self._child = None

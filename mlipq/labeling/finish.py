@@ -7,8 +7,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 
-from ase.data import chemical_symbols
 import numpy as np
+from ase.data import chemical_symbols
 
 from mlipq.errors import IncompleteError
 from mlipq.labeling.folder import Duplicate, Failure, OutputFolder, Plan, Sidecar, plan_digest

@@ -164,11 +164,15 @@ class OutputFolder:
             If ``plan.json`` is damaged.
         """
         if not self.plan_file.is_file():
-            raise InputError(f"{self.path}: no plan.json here; begin with: mlipq label FILES -o {self.path}  (or mlipq plan)")
+            raise InputError(
+                f"{self.path}: no plan.json here; begin with: mlipq label FILES -o {self.path}  (or mlipq plan)"
+            )
         try:
             return Plan.model_validate_json(self.plan_file.read_bytes())
         except ValidationError as error:
-            raise CheckError(f"{self.plan_file}: damaged ({error.error_count()} problems, first: {error.errors()[0]['msg']})") from None
+            raise CheckError(
+                f"{self.plan_file}: damaged ({error.error_count()} problems, first: {error.errors()[0]['msg']})"
+            ) from None
 
     def sidecar(self, index: int) -> Sidecar | None:
         """Return the sidecar of a partition that is done, else ``None``: shard and sidecar exist and the size agrees."""
@@ -211,4 +215,9 @@ def differences(planned: Any, wanted: Any, key: str = "") -> list[str]:
         ]
     if planned == wanted:
         return []
-    return [f"{key}: planned with {json.dumps(planned)}, now {json.dumps(wanted)}"]
+    return [f"{key}: planned {_shown(planned)}, now {_shown(wanted)}"]
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else json.dumps(value)
+    return text if len(text) < 60 else f"{text[:12]}…{text[-6:]}"

@@ -17,8 +17,12 @@ class Ledgers:
     """The structures that are not labelled: refused in reading, or met before."""
 
     def __init__(self, stage: Path) -> None:
-        self.counts: Counter[str] = Counter(read=0, rejected=0, duplicates=0, conflicts=0, charge_default=0, spin_default=0)
-        self._files = [(stage / name).open("w", newline="", encoding="utf-8") for name in ("rejected.csv", "duplicates.csv")]
+        self.counts: Counter[str] = Counter(
+            read=0, rejected=0, duplicates=0, conflicts=0, charge_default=0, spin_default=0
+        )
+        self._files = [
+            (stage / name).open("w", newline="", encoding="utf-8") for name in ("rejected.csv", "duplicates.csv")
+        ]
         self._rejected = csv.DictWriter(self._files[0], list(Failure.model_fields), lineterminator="\n")
         self._duplicates = csv.DictWriter(self._files[1], list(Duplicate.model_fields), lineterminator="\n")
         self._rejected.writeheader()
@@ -74,7 +78,9 @@ class Seen:
         self._database = sqlite3.connect(self._path, isolation_level=None)
         self._database.execute("pragma journal_mode = off")
         self._database.execute("pragma synchronous = off")
-        self._database.execute("create table seen (identity blob primary key, file text, frame int, labels text) without rowid")
+        self._database.execute(
+            "create table seen (identity blob primary key, file text, frame int, labels text) without rowid"
+        )
         self._database.execute("begin")
         self._content = hashlib.sha256()
         self.names: set[str] = set()
@@ -87,7 +93,9 @@ class Seen:
         row = (identity, structure.source_file, structure.source_index, labels)
         if self._database.execute("insert or ignore into seen values (?, ?, ?, ?)", row).rowcount:
             return None
-        found = self._database.execute("select file, frame, labels from seen where identity = ?", (identity,)).fetchone()
+        found = self._database.execute(
+            "select file, frame, labels from seen where identity = ?", (identity,)
+        ).fetchone()
         return found[0], found[1], json.loads(found[2])
 
     def digest(self) -> str:
@@ -107,5 +115,7 @@ def _label_texts(structure: Structure) -> dict[str, str]:
     texts = {}
     for name, value in structure.reference.items():
         array = np.asarray(value)
-        texts[name] = repr(array.item()) if array.ndim == 0 else f"array {hashlib.sha256(array.tobytes()).hexdigest()[:12]}"
+        texts[name] = (
+            repr(array.item()) if array.ndim == 0 else f"array {hashlib.sha256(array.tobytes()).hexdigest()[:12]}"
+        )
     return texts

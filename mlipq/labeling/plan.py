@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -121,7 +120,9 @@ def _staged(folder: OutputFolder) -> Iterator[Path]:
         stage = folder.path / f".tmp-plan-{secrets.token_hex(8)}"
         stage.mkdir()
     except OSError as error:
-        raise InputError(f"{folder.path}: cannot write here ({error.strerror}); choose another output folder with -o") from None
+        raise InputError(
+            f"{folder.path}: cannot write here ({error.strerror}); choose another output folder with -o"
+        ) from None
     try:
         yield stage
     finally:
@@ -146,7 +147,10 @@ def _write_plan(sources: list[Source], job: Job, stage: Path, progress: OnStruct
     if not counts["read"]:
         raise InputError("the inputs hold no structure; nothing was written")
     _require_references(sources, found, counts["read"])
-    inputs = [source.fingerprint() or PlannedInput(source_file="", bytes=0, mtime_ns=0, sha256=seen.digest()) for source in sources]
+    inputs = [
+        source.fingerprint() or PlannedInput(source_file="", bytes=0, mtime_ns=0, sha256=seen.digest())
+        for source in sources
+    ]
     return Plan(
         settings=job.settings(),
         versions=versions(),
@@ -181,7 +185,12 @@ def _joined_specs(sources: list[Source]) -> dict[str, ArraySpec]:
     for source in sources:
         for name, spec in source.specs.items():
             known = specs.setdefault(name, spec)
-            if (known.unit, known.kind, known.level_of_theory, known.shape) != (spec.unit, spec.kind, spec.level_of_theory, spec.shape):
+            if (known.unit, known.kind, known.level_of_theory, known.shape) != (
+                spec.unit,
+                spec.kind,
+                spec.level_of_theory,
+                spec.shape,
+            ):
                 raise InputError(
                     f"{name} means two things: {known.kind} in {known.unit} at {known.level_of_theory}, and {spec.kind} in {spec.unit} at "
                     f"{spec.level_of_theory}; give one of them another name"
@@ -198,7 +207,9 @@ def _require_references(sources: list[Source], found: set[str], read: int) -> No
     ]
     if missing:
         known = ", ".join(sorted(name for name in found if not name.startswith("reference/"))) or "none"
-        raise InputError("\n".join([*dict.fromkeys(missing), f"fields that the structures have: {known}; nothing was written"]))
+        raise InputError(
+            "\n".join([*dict.fromkeys(missing), f"fields that the structures have: {known}; nothing was written"])
+        )
 
 
 class _Packer:

@@ -1,7 +1,6 @@
 """The whole job: plan → partition → finish, on Dask; going round until nothing is missing."""
 
 import logging
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -267,7 +266,9 @@ def label(inputs: Any, out: str | Path, *, client: "Client | None" = None, **set
     return run_job(job, Path.cwd(), client, atoms)
 
 
-def label_atoms(atoms: Atoms, *, accuracy: float = 1.0, electronic_temperature: float = 300.0, **reading: Any) -> dict[str, Any]:
+def label_atoms(
+    atoms: Atoms, *, accuracy: float = 1.0, electronic_temperature: float = 300.0, **reading: Any
+) -> dict[str, Any]:
     """Label one structure, in a child process of this one.
 
     Parameters

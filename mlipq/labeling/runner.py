@@ -27,8 +27,10 @@ Report = Callable[[dict[str, Any]], None]
 class Task(Protocol):
     """A unit of work that is either done or not, and may be run twice without harm."""
 
-    id: str
-    """Unique among the tasks of one run."""
+    @property
+    def id(self) -> str:
+        """Unique among the tasks of one run."""
+        ...
 
     def done(self) -> bool:
         """True where nothing is left to do."""

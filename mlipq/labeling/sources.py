@@ -19,8 +19,10 @@ from mlipq.structures import InputFile, ReadOptions, Rejected, Structure, find_i
 class Source(Protocol):
     """One input of a plan."""
 
-    specs: dict[str, ArraySpec]
-    """Arrays that its structures bring beside atoms, charge and spin, by full name."""
+    @property
+    def specs(self) -> dict[str, ArraySpec]:
+        """Arrays that its structures bring beside atoms, charge and spin, by full name."""
+        ...
 
     def fingerprint(self) -> PlannedInput | None:
         """What tells whether the input has changed; ``None`` where only reading it can tell."""
@@ -61,7 +63,9 @@ class DatasetSource:
         specs = open_dataset(self.file.path).specs
         own = f"{self.labeler}/"
         if any(name.startswith(own) for name in specs):
-            raise InputError(f"{self.file.path}: already labelled by {self.labeler}; label the structures it was made from")
+            raise InputError(
+                f"{self.file.path}: already labelled by {self.labeler}; label the structures it was made from"
+            )
         return {name: spec for name, spec in specs.items() if "/" in name and not name.startswith("info/")}
 
     def fingerprint(self) -> PlannedInput:
@@ -95,7 +99,9 @@ class MemorySource:
 
 def _fingerprint(source_file: str, path: Path) -> PlannedInput:
     status = path.stat()
-    return PlannedInput(source_file=source_file, bytes=status.st_size, mtime_ns=status.st_mtime_ns, sha256=sha256_file(path))
+    return PlannedInput(
+        source_file=source_file, bytes=status.st_size, mtime_ns=status.st_mtime_ns, sha256=sha256_file(path)
+    )
 
 
 def unchanged(planned: PlannedInput, source: Source) -> PlannedInput | None:
@@ -134,7 +140,9 @@ def find_sources(job: Job, base: Path) -> list[Source]:
             problems.append(str(error))
             continue
         for file in files:
-            sources.append(DatasetSource(file, job.labeler.name) if file.kind == "dataset" else FileSource(file, options))
+            sources.append(
+                DatasetSource(file, job.labeler.name) if file.kind == "dataset" else FileSource(file, options)
+            )
     if problems:
         raise InputError("\n".join(problems))
     return sources

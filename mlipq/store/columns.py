@@ -214,7 +214,9 @@ def _cast(values: NDArray, spec: ArraySpec) -> NDArray:
 
 def _as_array(value: object) -> NDArray:
     """Return a value as a bool, i8, f8 or object-of-str array; text where it is none of these."""
-    array = np.asarray(value if isinstance(value, np.ndarray | np.generic | str | int | float) else as_text(value))
+    if isinstance(value, str) or not isinstance(value, np.ndarray | np.generic | int | float):
+        return np.array(as_text(value), dtype=object)
+    array = np.asarray(value)
     if array.size and array.dtype.kind in "biuf":
         wanted = {"b": "bool", "f": "f8"}.get(array.dtype.kind, "i8")
         if array.dtype.kind != "u" or array.max() <= np.iinfo("i8").max:

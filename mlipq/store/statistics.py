@@ -67,7 +67,7 @@ class CompositionFit:
 
         Where the structures do not determine them one by one (C and H only ever as CH4), the solution of least norm.
         """
-        return np.linalg.lstsq(self.normal, self.right, rcond=1e-12)[0]
+        return np.asarray(np.linalg.lstsq(self.normal, self.right, rcond=1e-12)[0])
 
 
 def compositions_of(table: Table) -> NDArray[np.float64]:

@@ -77,7 +77,11 @@ def _label_problems(table: Table) -> Iterator[str]:
         if not np.array_equal(identity_words(digest), arrays["identity"][row]):
             yield f"structure {row}: its identity {identity_hex(arrays['identity'][row])} is not that of its atoms"
     for name in (name for name in arrays if name.endswith("/orbital_charges")):
-        totals = np.add.reduceat(arrays[name].astype("f8").sum(axis=1), arrays["atom_offsets"][:-1]) if len(table) else np.zeros(0)
+        totals = (
+            np.add.reduceat(arrays[name].astype("f8").sum(axis=1), arrays["atom_offsets"][:-1])
+            if len(table)
+            else np.zeros(0)
+        )
         wrong = np.flatnonzero(~(np.abs(totals - arrays["charge"]) <= CHARGE_SUM))
-        for row in wrong:
+        for row in wrong.tolist():
             yield f"structure {row}: {name} add up to {totals[row]:.6f} e, the charge is {arrays['charge'][row]}"

@@ -22,7 +22,15 @@ from zarr.storage import MemoryStore, ZipStore
 from mlipq.errors import CheckError
 from mlipq.schema import ArraySpec
 from mlipq.store.commit import Json
-from mlipq.store.shard import FORMAT_ATTRIBUTES, Shard, check_chunk, check_format, chunk_shape, stored_spec
+from mlipq.store.shard import (
+    FORMAT_ATTRIBUTES,
+    Shard,
+    check_chunk,
+    check_format,
+    chunk_shape,
+    damage_named,
+    stored_spec,
+)
 from mlipq.store.table import Table
 
 _METADATA = "zarr.json"
@@ -83,12 +91,16 @@ class ZarrShard(Shard):
             said = cast(dict[str, Json], root.attrs.asdict())
             self.attributes = {key: value for key, value in said.items() if key not in FORMAT_ATTRIBUTES}
             nodes = sorted(name.removesuffix(f"/{_METADATA}") for name in names if name.endswith(f"/{_METADATA}"))
-            self._arrays = {name: node for name in nodes if isinstance(node := root[name], zarr.Array)}
+            self._arrays = {name: node for name in nodes if isinstance(node := self._node(root, name), zarr.Array)}
         for name, array in self._arrays.items():
             _check_array(name, array)
             self.specs[name] = stored_spec(name, array.shape, array.dtype, array.attrs.asdict())
             self.rows[name], self.chunk_rows[name] = array.shape[0], array.chunks[0]
         _check_entries(names, {f"{node}/{_METADATA}" for node in nodes} | {_METADATA}, self._arrays)
+
+    def _node(self, root: zarr.Group, name: str) -> object:
+        with damage_named(self.path, f"array {name}"):
+            return root[name]
 
     def _read(self, name: str, start: int, stop: int) -> NDArray:
         values = np.asarray(self._arrays[name][start:stop])

@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,9 +182,9 @@ def _named(found: list[_Found], base: Path) -> list[InputFile]:
 
 def _distinct(files: list[InputFile]) -> list[InputFile]:
     """Give files of the same relative name (one below the base, one elsewhere) their full path as name."""
-    names = [file.source_file for file in files]
+    uses = Counter(file.source_file for file in files)
     return [
-        file if names.count(file.source_file) == 1
+        file if uses[file.source_file] == 1
         else InputFile(file.path, file.path.resolve().as_posix(), file.kind, file.compression)
         for file in files
     ]  # fmt: skip

@@ -89,7 +89,7 @@ class Structure:
 
 def rounded(lengths: NDArray) -> NDArray[np.float64]:
     """Round lengths in Å to 1e-8 Å; minus zero becomes zero."""
-    return np.round(np.asarray(lengths, dtype=np.float64), 8) + 0.0
+    return np.asarray(np.round(lengths, 8) + 0.0, dtype=np.float64)
 
 
 def identity(

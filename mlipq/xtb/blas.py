@@ -89,12 +89,16 @@ def _choose(setting: str) -> Blas:
     if not has_stock_blas():
         return Blas("as linked")
     if "tblite._libtblite" in sys.modules:
-        raise InputError("tblite was imported before mlipq could load a fast BLAS; call mlipq.xtb first, or set MLIPQ_BLAS=stock")
+        raise InputError(
+            "tblite was imported before mlipq could load a fast BLAS; call mlipq.xtb first, or set MLIPQ_BLAS=stock"
+        )
     if setting != "auto":
         try:
             _load(Path(setting))
         except OSError as error:
-            raise InputError(f"{SETTING}={setting}: not a library with BLAS and LAPACK ({error}); use auto, stock or a path") from None
+            raise InputError(
+                f"{SETTING}={setting}: not a library with BLAS and LAPACK ({error}); use auto, stock or a path"
+            ) from None
         return Blas(Path(setting).name, setting)
     problems = []
     for source in (_scipy_openblas, _system_openblas, _mkl):

@@ -64,7 +64,9 @@ def _refuse_atoms(structure: Structure) -> None:
     if len(outside):
         z = int(outside[0])
         symbol = chemical_symbols[z] if z < len(chemical_symbols) else "?"
-        raise LabelError("unknown_element", f"GFN1-xTB covers H (1) to Rn ({GFN1_MAX_Z}); the structure holds Z = {z} ({symbol})")
+        raise LabelError(
+            "unknown_element", f"GFN1-xTB covers H (1) to Rn ({GFN1_MAX_Z}); the structure holds Z = {z} ({symbol})"
+        )
     if not np.isfinite(structure.positions).all():
         atom = int(np.flatnonzero(~np.isfinite(structure.positions).all(axis=1))[0])
         raise LabelError("bad_coordinates", f"atom {atom} has a coordinate that is not a finite number")

@@ -61,7 +61,14 @@ def greet(labeler: Gfn1, library: blas.Blas) -> process.Header:
 
 def answer(labeler: Gfn1, header: process.Header, arrays: process.Arrays) -> tuple[process.Header, process.Arrays]:
     """Label one structure; what goes wrong with it becomes part of the answer."""
-    structure = Structure(charge=header["charge"], multiplicity=header["multiplicity"], **arrays)
+    structure = Structure(
+        numbers=arrays["numbers"],
+        positions=arrays["positions"],
+        charge=header["charge"],
+        multiplicity=header["multiplicity"],
+        cell=arrays.get("cell"),
+        pbc=arrays.get("pbc"),
+    )
     try:
         label = labeler.label(structure)
     except LabelError as error:

@@ -2,13 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlipq.errors import LabelError
-from mlipq.schema import GFN1_ARRAYS, Flag
+from mlipq.schema import GFN1_ARRAYS, ArraySpec, Flag
 from mlipq.structures.structure import Structure
 from mlipq.xtb import checks
 from mlipq.xtb.irreps import to_moments
@@ -57,9 +57,9 @@ class Gfn1:
     electronic_temperature: float = 300.0
     max_iterations: int = 250
 
-    name = "gfn1"
-    version = "1"
-    arrays = GFN1_ARRAYS
+    name: ClassVar[str] = "gfn1"
+    version: ClassVar[str] = "1"
+    arrays: ClassVar[tuple[ArraySpec, ...]] = GFN1_ARRAYS
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -166,5 +166,5 @@ def _is_force_checked(structure: Structure) -> bool:
 
 
 def _nuclear_charge_centre(structure: Structure) -> NDArray[np.float64]:
-    weights = structure.numbers.astype(np.float64)
-    return weights @ structure.positions / weights.sum()
+    centre: NDArray[np.float64] = np.average(structure.positions, axis=0, weights=structure.numbers)
+    return centre

@@ -55,7 +55,9 @@ class Solution:
     populations: NDArray[np.float64]
 
 
-def single_point(structure: Structure, uhf: int, rung: Rung, accuracy: float, temperature: float, iterations: int) -> Solution:
+def single_point(
+    structure: Structure, uhf: int, rung: Rung, accuracy: float, temperature: float, iterations: int
+) -> Solution:
     """Run one attempt, on a fresh calculator: a result never depends on what ran before it.
 
     Parameters
@@ -98,7 +100,9 @@ def single_point(structure: Structure, uhf: int, rung: Rung, accuracy: float, te
     except TBLiteRuntimeError as error:
         kind = "not_converged" if "not converged" in str(error) else "scf_failed"
         raise ScfFailure(kind, str(error)) from None
-    blocks = on_site_blocks(result.get("density-matrix"), result.get("overlap-matrix"), _shells(calculator, len(structure)))
+    blocks = on_site_blocks(
+        result.get("density-matrix"), result.get("overlap-matrix"), _shells(calculator, len(structure))
+    )
     populations = shell_populations(blocks)
     _require_physical(structure, populations)
     solution = Solution(

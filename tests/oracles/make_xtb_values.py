@@ -21,14 +21,15 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).parent))
 from samples import Sample, read
 
 VALUES = Path(__file__).with_name("xtb_values.json")
 OPTIONS = ["--gfn", "1", "--grad", "--acc", "0.1", "--iterations", "1000", "--norestart"]
-ROTATION = np.array([[1, -8, 4], [4, 4, 7], [-8, 1, 4]]) / 9
-"""A rotation with rational entries that lays no bond of the samples along an axis."""
+ROTATION = Rotation.from_euler("xyz", [1.0, 2.0, 3.0]).as_matrix()
+"""Any rotation without symmetry, so that no two atoms of a symmetric structure share a coordinate."""
 SPURIOUS_CHARGE = -3.0
 """e: where an atom is more negative, the program converged to a solution hundreds of Hartree too low; see README.md."""
 EXCLUDED = {

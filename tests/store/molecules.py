@@ -30,7 +30,14 @@ def molecule(name: str, index: int = 0, **fields) -> Structure:
     numbers = atoms.numbers.astype("u1")
     multiplicity = 1 + int(numbers.sum()) % 2
     return Structure(
-        numbers, rounded(atoms.positions), 0, multiplicity, source_file="g2.xyz", source_index=index, name=name, **fields
+        numbers,
+        rounded(atoms.positions),
+        0,
+        multiplicity,
+        source_file="g2.xyz",
+        source_index=index,
+        name=name,
+        **fields,
     )
 
 
@@ -51,14 +58,21 @@ def crystal(**fields) -> Structure:
 def labelled(structure: Structure, seed: int) -> Structure:
     rng = np.random.default_rng(seed)
     structure.reference = {"pbe_energy": float(rng.normal()), "pbe_forces": rng.normal(size=(len(structure), 3))}
-    structure.info = {"smiles": f"é{seed}", "number": seed, "flag": bool(seed % 2), "masses": rng.random(len(structure))}
+    structure.info = {
+        "smiles": f"é{seed}",
+        "number": seed,
+        "flag": bool(seed % 2),
+        "masses": rng.random(len(structure)),
+    }
     return structure
 
 
 def g2_table(start: int = 0, stop: int = 20, gfn1: bool = False) -> Table:
     """Molecules with labels; ``gfn1`` adds random numbers in the place of GFN1-xTB's labels."""
     names = NAMES[start:stop]
-    table = pack([labelled(molecule(name, i), start + i) for i, name in enumerate(names)], {s.name: s for s in (ENERGY, FORCES)})
+    table = pack(
+        [labelled(molecule(name, i), start + i) for i, name in enumerate(names)], {s.name: s for s in (ENERGY, FORCES)}
+    )
     if gfn1:
         rng = np.random.default_rng(start)
         for spec in GFN1_ARRAYS:

@@ -153,7 +153,9 @@ def test_one_shard_file_is_a_dataset(tmp_path):
 def test_datasets_without_structures(tmp_path, suffix):
     write_shard(tmp_path / f"a{suffix}", pack([], {}), {})
     folder = make_dataset(tmp_path / "none", [], [])
-    (folder / "manifest.json").write_text(Manifest(shards=[], arrays=list(pack([], {}).specs.values())).model_dump_json())
+    (folder / "manifest.json").write_text(
+        Manifest(shards=[], arrays=list(pack([], {}).specs.values())).model_dump_json()
+    )
     for path in (tmp_path / f"a{suffix}", folder):
         ds = open_dataset(path)
         assert len(ds) == 0 and list(ds) == []
@@ -251,5 +253,7 @@ def test_forked_processes_read_the_same(ds):
     import sys
 
     folder = ds.files[0].parents[1]
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, folder], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED, folder], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.strip() == "True [0, 0, 0]", done.stderr

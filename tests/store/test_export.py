@@ -5,12 +5,12 @@ import gzip
 import ase.io
 import numpy as np
 import pytest
+from ase.io.extxyz import key_val_str_to_dict
 from hypothesis import given
 from hypothesis import strategies as st
 from molecules import ENERGY, FORCES, assert_same, crystal, g2_table, labelled, molecule, only_files, text
 from test_dataset import make_dataset
 
-from ase.io.extxyz import key_val_str_to_dict
 from mlipq.errors import CheckError, InputError
 from mlipq.store import export, open_dataset, pack, read_shard, sha256_file, write_shard
 from mlipq.store.extxyz import value_text
@@ -74,7 +74,9 @@ def test_ase_reads_the_extxyz_back(tmp_path, dataset, name):
         assert dataset.find(found) == row
         assert atoms.get_potential_energy() == info["gfn1_energy"] == dataset["gfn1/energy"][row]
         np.testing.assert_array_equal(atoms.get_forces().astype("f4"), dataset["gfn1/forces"][row])
-        np.testing.assert_array_equal(atoms.arrays["gfn1_orbital_moments"].astype("f4"), dataset["gfn1/orbital_moments"][row])
+        np.testing.assert_array_equal(
+            atoms.arrays["gfn1_orbital_moments"].astype("f4"), dataset["gfn1/orbital_moments"][row]
+        )
         np.testing.assert_array_equal(atoms.arrays["reference_pbe_forces"], dataset["reference/pbe_forces"][row])
         assert (info["name"], info["info_smiles"]) == (dataset["name"][row], dataset["info/smiles"][row])
     export(dataset, tmp_path / "again", "extxyz", energy="gfn1/energy")
@@ -106,7 +108,10 @@ def test_forces_come_from_the_energys_own_source(tmp_path, dataset):
     export(dataset, tmp_path / "a.extxyz", "extxyz", energy="reference/pbe_energy")
     first = ase.io.read(tmp_path / "a.extxyz", 0)
     np.testing.assert_array_equal(first.get_forces(), dataset["reference/pbe_forces"][0])
-    other = {ENERGY.name: type(ENERGY)(**{**{f: getattr(ENERGY, f) for f in ENERGY.__slots__}, "level_of_theory": "PBE0"}), FORCES.name: FORCES}
+    other = {
+        ENERGY.name: type(ENERGY)(**{**{f: getattr(ENERGY, f) for f in ENERGY.__slots__}, "level_of_theory": "PBE0"}),
+        FORCES.name: FORCES,
+    }
     write_shard(tmp_path / "b.h5", pack([labelled(molecule("CH4"), 1)], other), {})
     export(open_dataset(tmp_path / "b.h5"), tmp_path / "b.extxyz", "extxyz")
     assert "forces" not in ase.io.read(tmp_path / "b.extxyz").calc.results  # PBE forces, PBE0 energy
@@ -122,7 +127,9 @@ def test_a_missing_energy_is_left_out(tmp_path):
 
 values = st.one_of(
     text.filter(bool),
-    st.sampled_from(["T", "1.5", "nan", "_JSON [1]", 'quo"te', "back\\slash", "new\nline", "a=b", "{x}", "T F", " pad "]),
+    st.sampled_from(
+        ["T", "1.5", "nan", "_JSON [1]", 'quo"te', "back\\slash", "new\nline", "a=b", "{x}", "T F", " pad "]
+    ),
     st.integers(-(2**62), 2**62),
     st.floats(allow_nan=False),
     st.booleans(),

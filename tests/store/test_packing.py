@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from molecules import CHARGES, ENERGY, FORCES, SPECS, crystal, molecule, structures
 from hypothesis import strategies as st
+from molecules import CHARGES, ENERGY, FORCES, SPECS, crystal, molecule, structures
 
 from mlipq.errors import CheckError, InputError
 from mlipq.schema import STRUCTURE_ARRAYS
@@ -124,7 +124,9 @@ def test_atoms_carry_charge_spin_and_labels_under_underscore_names():
 
 
 def info_tables(*columns):
-    return [pack([molecule(n, info={} if v is None else {"x": v}) for n, v in zip(("CH4", "H2O"), c)], {}) for c in columns]
+    return [
+        pack([molecule(n, info={} if v is None else {"x": v}) for n, v in zip(("CH4", "H2O"), c)], {}) for c in columns
+    ]
 
 
 @pytest.mark.parametrize(

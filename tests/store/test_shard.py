@@ -1,5 +1,6 @@
 """Shards in both formats: exact round trips, equal bytes, peers' own readers, and what the schema refuses."""
 
+import json
 import warnings
 import zipfile
 from dataclasses import replace
@@ -16,7 +17,7 @@ from mlipq.store import open_shard, pack, read_shard, shard_problems, write_shar
 from mlipq.store import shard as shard_module
 
 EACH_FORMAT = pytest.mark.parametrize("suffix", SUFFIXES)
-FOLDER_SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+FOLDER_SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 
 
 @EACH_FORMAT
@@ -114,14 +115,15 @@ def at(row, value):
 
 def respec(name, **changes):
     def apply(table):
-        table.specs[name] = replace(table.specs[name], **changes)
+        table.specs[name] = spec = replace(table.specs[name], **changes)
+        table.arrays[name] = table.arrays[name].astype(spec.dtype)
 
     return apply
 
 
 BROKEN = [
     (drop("identity"), "array identity is missing"),
-    (put("gfn1/forces", lambda v: v.astype("f8")), "gfn1/forces should have rows"),
+    (respec("gfn1/forces", dtype="f8"), "gfn1/forces should be atom (3,) f4 eV/Å, but is atom (3,) f8 eV/Å"),
     (put("gfn1/forces", lambda v: v[:-1]), "rows, one a atom"),
     (put("gfn1/energy", at(3, np.nan)), "gfn1/energy should be finite, but is nan in row 3"),
     (put("positions", at((2, 1), np.inf)), "positions should be finite"),
@@ -151,6 +153,11 @@ def test_what_breaks_the_schema_is_neither_written_nor_read(tmp_path, suffix, ch
     with pytest.raises(CheckError) as unread:
         read_shard(path)
     assert said in str(unread.value) and str(path) in str(unread.value)
+
+
+def test_arrays_that_are_not_what_their_specification_says_are_not_written(tmp_path):
+    with pytest.raises(CheckError, match=r"gfn1/forces should have rows \(3,\) f4, but has \(3,\) float64"):
+        write_shard(tmp_path / "a.h5", broken(put("gfn1/forces", lambda v: v.astype("f8"))), {})
 
 
 def test_nan_is_allowed_where_the_schema_says_so(tmp_path):
@@ -224,16 +231,43 @@ def rezip(path, change):
             archive.writestr(name, data)
 
 
+def with_json(name, edit):
+    def change(entries):
+        metadata = json.loads(entries[name])
+        edit(metadata)
+        return {**entries, name: json.dumps(metadata).encode()}.items()
+
+    return change
+
+
+def claim(metadata, shape):
+    metadata.update(shape=shape)
+    metadata["chunk_grid"]["configuration"]["chunk_shape"] = shape
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda e: [*e.items(), ("name/c/0", e["name/c/0"])], "two entries of one name"),
         (lambda e: [(k, v) for k, v in e.items() if k != "positions/c/0/0"], "chunks of its arrays"),
         (lambda e: [*e.items(), ("positions/c/9/0", b"")], "chunks of its arrays"),
-        (lambda e: {**e, "positions/zarr.json": e["positions/zarr.json"].replace(b"crc32c", b"gzip")}.items(), "positions"),
-        (lambda e: {**e, "positions/zarr.json": e["positions/zarr.json"].replace(b"3\n  ],", b"99999999999\n  ],")}.items(), ""),
-        (lambda e: {**e, "zarr.json": e["zarr.json"].replace(b"mlipq-shard", b"other")}.items(), "not an mlipq shard"),
-        (lambda e: {**e, "zarr.json": e["zarr.json"].replace(b'version": 1', b'version": 2')}.items(), "format version 2"),
+        (with_json("positions/zarr.json", lambda m: m["codecs"].pop()), "array positions should end in a crc32c codec"),
+        (
+            with_json("positions/zarr.json", lambda m: m["codecs"][1].update(name="odd")),
+            "array positions cannot be read",
+        ),
+        (with_json("positions/zarr.json", lambda m: m.update(shape=[10**12, 3])), "chunks of its arrays"),
+        (
+            with_json("positions/zarr.json", lambda m: claim(m, [10**12, 3])),
+            "array positions has chunks .* larger than",
+        ),
+        (with_json("positions/zarr.json", lambda m: m.update(shape=[10**12])), "positions"),
+        (
+            with_json("positions/zarr.json", lambda m: m["attributes"].pop("level")),
+            "array positions should say its level",
+        ),
+        (with_json("zarr.json", lambda m: m["attributes"].update(format="other")), "not an mlipq shard"),
+        (with_json("zarr.json", lambda m: m["attributes"].update(format_version=2)), "format version 2"),
         (lambda e: {**e, "zarr.json": b"{" * 100_000}.items(), "cannot be read"),
     ],
 )

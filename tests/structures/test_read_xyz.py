@@ -162,7 +162,7 @@ def test_the_last_frame_is_incomplete(tmp_path):
 
 
 def test_text_that_is_not_utf8(tmp_path):
-    with pytest.raises(InputError, match="frame 1 line 7: not UTF-8 text.*iconv"):
+    with pytest.raises(InputError, match=r"frame 1 line 7: not UTF-8 text.*iconv"):
         read_text(tmp_path, water().encode() + water("5 Å").encode("latin1"))
 
 
