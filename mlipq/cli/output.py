@@ -1,15 +1,19 @@
 """What the command line prints: tables for people, JSON for programs."""
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-JSON_OPTION = typer.Option(False, "--json", help="Print JSON on standard output.")
+JSON_OPTION = typer.Option(False, "--json", help="Print one JSON document on standard output.")
+
+_LEAST_WIDTH = 24
+"""Columns that values get even where names are long or the terminal is narrow."""
 
 
 def error_console() -> Console:
@@ -24,19 +28,29 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, rows: Mapping[str, Any]) -> None:
-    """Print names and values in two columns, leaving out empty values."""
-    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        if value not in ("", None, {}, []):
-            table.add_row(name, _text(value))
-    Console().print(table, highlight=False, markup=False)
+    """Print names and values in two columns, leaving out values that are empty or zero.
+
+    In a terminal values are wrapped at its width; elsewhere each stays on its line, for grep and for logs.
+    """
+    shown = {name: _text(value) for name, value in rows.items() if value not in ("", None, {}, [], 0)}
+    indent = max(map(len, shown), default=0) + 2
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    typer.secho(title, bold=True)
+    for name, text in shown.items():
+        lines = textwrap.wrap(text, max(columns - indent, _LEAST_WIDTH), break_on_hyphens=False)
+        print(f"{name:<{indent}}" + f"\n{'':<{indent}}".join(lines))
+
+
+def counted(number: int, noun: str) -> str:
+    """Write ``1 partition`` or ``3,000 partitions``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_text(count)}" for name, count in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)

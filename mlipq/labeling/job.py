@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,12 +13,38 @@ from mlipq.errors import InputError
 from mlipq.structures import ReadOptions, ReferenceSpec
 from mlipq.xtb import Gfn1
 
+LEAST_MEMORY = 1 << 30
+"""Bytes: with less address space a labeling child cannot load its libraries."""
+
 
 def _kelvin(value: Any) -> Any:
     """Accept ``300 K`` beside ``300``."""
     if isinstance(value, str) and (match := re.fullmatch(r"\s*([\d.]+)\s*K\s*", value)):
-        return float(match[1])
+        return match[1]
     return value
+
+
+def _bytes(value: Any) -> Any:
+    """Accept ``8GB`` (of 1024³ bytes, as memory is sold) beside a number of bytes."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", value, re.IGNORECASE)
+    if match is None:
+        raise ValueError("should be a size such as 8GB")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+def _multiplicity(value: Any) -> Any:
+    """Say in one sentence what neither branch of the union says alone."""
+    text = str(value).strip()
+    if text != "lowest" and not re.fullmatch(r"[1-9]\d*", text):
+        raise ValueError("should be a multiplicity (1, 2, 3 …) or lowest")
+    return text if text == "lowest" else int(text)
+
+
+def _input(value: Any) -> Any:
+    """Accept a path alone beside ``{path: …, reference: …}``."""
+    return {"path": value} if isinstance(value, str) else value
 
 
 class _Record(BaseModel):
@@ -54,7 +81,7 @@ class SpinSource(_Record):
 
     key: str | None = None
     """Field of the file, ``spin:2S`` where it counts unpaired electrons."""
-    default: Annotated[int, Field(ge=1)] | Literal["lowest"] = "lowest"
+    default: Annotated[int | Literal["lowest"], BeforeValidator(_multiplicity)] = "lowest"
     """Multiplicity of structures whose file says nothing."""
 
 
@@ -80,14 +107,14 @@ class Limits(_Record):
     seconds: float = Field(default=60.0, gt=0)
     """At least this long; never less than ``cost_factor`` times the predicted cost."""
     cost_factor: float = Field(default=30.0, ge=1)
-    memory: int | None = Field(default=None, gt=0)
-    """Address space of each child in bytes; by default this machine's memory over the number of workers."""
+    memory: Annotated[int, BeforeValidator(_bytes), Field(ge=LEAST_MEMORY)] | None = None
+    """Address space of each child, as ``8GB`` or in bytes; by default this machine's memory over the number of workers."""
 
 
 class Job(_Record):
     """A labeling job."""
 
-    inputs: list[str | InputSpec] = Field(min_length=1)
+    inputs: list[Annotated[InputSpec, BeforeValidator(_input)]] = Field(min_length=1)
     output: str
     labeler: LabelerSettings = LabelerSettings()
     charge: ChargeSource = ChargeSource()
@@ -120,7 +147,7 @@ class Job(_Record):
         return {**shown, "labeler": self.labeler.build().settings}
 
 
-def load_job(path: Path, **overrides: Any) -> Job:
+def load_job(path: Path, overrides: Mapping[str, Any] | None = None, names: Mapping[str, str] | None = None) -> Job:
     """Read a job from YAML.
 
     Parameters
@@ -128,7 +155,9 @@ def load_job(path: Path, **overrides: Any) -> Job:
     path
         The file.
     overrides
-        Keys that replace the file's own.
+        Keys that replace the file's own; of a key that holds others, those that are named.
+    names
+        As for :func:`make_job`.
 
     Raises
     ------
@@ -137,15 +166,29 @@ def load_job(path: Path, **overrides: Any) -> Job:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: the job file cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: a job file is YAML in UTF-8; this is not UTF-8 text") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {_yaml_problem(error)}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a job (inputs: …, output: …), found {type(content).__name__}")
-    return make_job({**content, **overrides}, str(path))
+        found = "nothing" if content is None else f"a {type(content).__name__}"
+        raise InputError(f"{path}: expected a job (inputs: […], output: …), found {found}")
+    return make_job(_merged(content, overrides or {}), str(path), names)
 
 
-def make_job(content: dict[str, Any], where: str) -> Job:
+def make_job(content: dict[str, Any], where: str, names: Mapping[str, str] | None = None) -> Job:
     """Check a job.
+
+    Parameters
+    ----------
+    content
+        Its keys and values.
+    where
+        Where they come from; opens the message.
+    names
+        What the user calls a key (``labeler.accuracy``) where not by its own name: the option that set it.
 
     Raises
     ------
@@ -153,21 +196,46 @@ def make_job(content: dict[str, Any], where: str) -> Job:
         Listing everything that is wrong, each with its key.
     """
     try:
-        return Job.model_validate(content)
+        job = Job.model_validate(content)
+        for spec in job.inputs:
+            job.read_options(spec.reference)
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
-        raise InputError(f"{where}: this is not a labeling job:\n{problems}") from None
+        problems = [_explain(problem, names or {}) for problem in error.errors()]
+    except InputError as error:
+        problems = [str(error)]
+    else:
+        return job
+    raise InputError("\n".join([f"{where}: this job cannot be run:", *(f"  {problem}" for problem in problems)]))
 
 
-def _explain(problem: Any) -> str:
-    location = [part for part in problem["loc"] if not (isinstance(part, str) and part in ("InputSpec", "str"))]
+def _merged(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(content)
+    for key, value in overrides.items():
+        own = content.get(key)
+        merged[key] = {**own, **value} if isinstance(own, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
+
+
+def _explain(problem: Any, names: Mapping[str, str]) -> str:
+    location = problem["loc"]
     key = ".".join(map(str, location))
+    key = names.get(key, key)
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), _known_keys(), n=1)
         return f"{key}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
     if problem["type"] == "missing":
         return f"{key}: missing"
-    return f"{key}: {problem['msg']}, got {problem['input']!r}"
+    if problem["type"] in ("model_type", "dict_type"):
+        expected = "should hold keys and values (key: value)"
+    else:
+        expected = re.sub(r"^(Value error, |Input (?=should))", "", problem["msg"])
+    return f"{key}: {expected}, got {problem['input']!r}"
 
 
 def _known_keys() -> list[str]:

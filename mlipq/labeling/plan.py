@@ -1,5 +1,6 @@
 """Stream the inputs once: check, deduplicate, pack into partitions of like cost, and write down what was planned."""
 
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ PARTITION_SECONDS = (2.0, 120.0)
 
 _LABEL_NAMES = {"energy", "free_energy", "forces", "stress", "dipole", "charges", "magmom", "magmoms"}
 """Names of ASE's calculator results: where they arrive unmapped, the user should hear of it."""
+
+_OWN_FILE = re.compile(r"part-\d+\.zarr\.zip|rejected\.csv|duplicates\.csv|\.tmp-.*")
+"""What a plan writes into ``inputs/``."""
 
 OnStructures = Callable[[int], None]
 
@@ -73,6 +77,8 @@ def make_plan(sources: list[Source], job: Job, folder: OutputFolder, progress: O
             wanted = planned.model_copy(update={"settings": job.settings(), "versions": versions(), "inputs": inputs})
             _require_same(folder, planned, wanted)
             return planned
+    else:
+        _require_free(folder)
     with _staged(folder) as stage:
         wanted = _write_plan(sources, job, stage, progress)
         if folder.plan_file.exists():
@@ -107,6 +113,33 @@ def _require_same(folder: OutputFolder, planned: Plan, wanted: Plan) -> None:
         raise InputError(
             f"{folder.path} holds another job. What differs:\n{shown}\nUse another output folder, or the same inputs and settings."
         )
+
+
+def _require_free(folder: OutputFolder) -> None:
+    """Refuse a folder that holds anything but what a killed plan leaves behind.
+
+    The plan replaces ``inputs/`` there: the user's own folder of that name must never be taken for a leftover.
+    """
+    if folder.path.exists() and not folder.path.is_dir():
+        raise InputError(f"{folder.path}: the output must be a folder, and this is a file; name another with -o")
+    other = sorted(path.name for path in _strangers(folder))
+    if other:
+        shown = ", ".join(other[:3]) + (", …" if len(other) > 3 else "")
+        raise InputError(
+            f"{folder.path}: the output must be a new or empty folder, or that of an earlier run, and this one holds "
+            f"other files ({shown}); name another with -o"
+        )
+
+
+def _strangers(folder: OutputFolder) -> Iterator[Path]:
+    """What no plan has put into an output folder; hidden files and logs (of an array job, say) may be there before."""
+    for path in folder.path.iterdir() if folder.path.is_dir() else ():
+        if path == folder.inputs and path.is_dir():
+            yield from (inside for inside in path.iterdir() if not _OWN_FILE.fullmatch(inside.name))
+        elif path == folder.shards and path.is_dir():
+            yield from path.iterdir()
+        elif path != folder.logs and not path.name.startswith("."):
+            yield path
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from mlipq.errors import InputError
 from mlipq.labeling.folder import PlannedInput
-from mlipq.labeling.job import InputSpec, Job
+from mlipq.labeling.job import Job
 from mlipq.schema import ArraySpec
 from mlipq.store import open_dataset, sha256_file, structure_at
 from mlipq.structures import InputFile, ReadOptions, Rejected, Structure, find_inputs, from_atoms, read_structures
@@ -128,8 +128,7 @@ def find_sources(job: Job, base: Path) -> list[Source]:
     InputError
         If any input is missing, empty, unreadable or holds no structures; all of them are listed.
     """
-    specs = [item if isinstance(item, InputSpec) else InputSpec(path=item) for item in job.inputs]
-    by_reference = itertools.groupby(specs, key=lambda spec: spec.reference)
+    by_reference = itertools.groupby(job.inputs, key=lambda spec: spec.reference)
     sources: list[Source] = []
     problems: list[str] = []
     for reference, group in by_reference:

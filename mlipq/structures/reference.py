@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mlipq.errors import InputError
 from mlipq.schema import ArraySpec, Level
-from mlipq.units import to_internal
+from mlipq.units import TO_INTERNAL, to_internal
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,11 @@ class ReferenceSpec:
             raise InputError(f"reference {self.name}: the field of the input that holds it is empty")
         if self.kind not in KINDS:
             raise InputError(f"reference {self.name}: unknown kind {self.kind!r}; mlipq knows {', '.join(KINDS)}")
-        internal, expected = to_internal(self.unit)[1], KINDS[self.kind].unit
-        if internal != expected:
+        fitting = [unit for unit, (_, internal) in TO_INTERNAL.items() if internal == KINDS[self.kind].unit]
+        if self.unit not in fitting:
             raise InputError(
-                f"reference {self.name}: {self.unit!r} is not a unit of kind {self.kind}; "
-                f"it must be one that converts to {expected}"
+                f"reference {self.name}: {self.unit!r} is no unit of kind {self.kind} that mlipq knows; "
+                f"use one of {', '.join(fitting)}"
             )
 
     @classmethod

@@ -66,7 +66,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_leaves_the_old_file_and_says_so(small_disk):
     commit_bytes(small_disk / "a", b"old")
     with pytest.raises(
-        IncompleteError, match="No space left on device. Free some space and run the same command again"
+        IncompleteError, match=r"No space left on device\. Free some space and run the same command again"
     ):
         commit_bytes(small_disk / "a", os.urandom(2 << 20))
     assert (small_disk / "a").read_bytes() == b"old" and only_files(small_disk) == ["a"]

@@ -63,7 +63,7 @@ def same(found, expected):
 slices = st.slices(N) | st.builds(slice, *[st.none() | st.integers(-50, 50)] * 2, st.sampled_from([None, 1, 3, -1, -7]))
 rows = st.integers(-N, N - 1)
 indices = slices | st.lists(rows, max_size=12) | st.lists(st.booleans(), min_size=N, max_size=N).map(np.array)
-SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 
 
 @SHARED
@@ -127,7 +127,7 @@ def test_atoms_are_picked_one_at_a_time(ds):
 
 def test_unknown_arrays_are_named(ds):
     for get in (lambda: ds["gfn1/enrgy"], lambda: ds.batch([0], names=["gfn1/enrgy"])):
-        with pytest.raises(InputError, match="no array 'gfn1/enrgy'; it has .*gfn1/energy"):
+        with pytest.raises(InputError, match=r"no array 'gfn1/enrgy'; it has .*gfn1/energy"):
             get()
 
 
@@ -182,15 +182,15 @@ def test_a_shard_that_is_not_what_the_manifest_says(tmp_path):
     ds = open_dataset(folder)
     assert ds[0].info["name"]
     for get in (lambda: ds[6], lambda: list(ds.tables())):
-        with pytest.raises(CheckError, match="part-00001.zarr.zip should hold 4 structures, but holds 3"):
+        with pytest.raises(CheckError, match=r"part-00001\.zarr\.zip should hold 4 structures, but holds 3"):
             get()
     (folder / "shards/part-00000.h5").unlink()
-    with pytest.raises(InputError, match="part-00000.h5 cannot be opened: No such file"):
+    with pytest.raises(InputError, match=r"part-00000\.h5 cannot be opened: No such file"):
         open_dataset(folder)[0]
 
 
 def test_what_cannot_be_opened(tmp_path):
-    with pytest.raises(InputError, match="no manifest.json"):
+    with pytest.raises(InputError, match=r"no manifest\.json"):
         open_dataset(tmp_path)
     with pytest.raises(InputError, match="cannot be opened"):
         open_dataset(tmp_path / "absent.h5")

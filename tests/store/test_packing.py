@@ -166,7 +166,7 @@ def test_joining_shards_obeys_the_schema(rows, cut):
 def test_labels_of_one_name_and_two_units_are_not_mixed():
     other = {**pack([molecule("CH4")], SPECS).specs}
     other[ENERGY.name] = type(ENERGY)(ENERGY.name, "structure", (), "f8", "eV", "Energy", "energy", "PBE0")
-    with pytest.raises(CheckError, match="PBE in one shard and .* PBE0 in another"):
+    with pytest.raises(CheckError, match=r"PBE in one shard and .* PBE0 in another"):
         join_specs([pack([molecule("CH4")], SPECS).specs, other])
 
 

@@ -175,7 +175,7 @@ def test_files_that_are_no_shards(tmp_path, suffix):
         (tmp_path / f"odd{suffix}").write_bytes(content)
         with pytest.raises(CheckError, match=f"odd{suffix}"):
             read_shard(tmp_path / f"odd{suffix}")
-    with pytest.raises(InputError, match="ends in .zarr.zip or .h5"):
+    with pytest.raises(InputError, match=r"ends in \.zarr\.zip or \.h5"):
         read_shard(tmp_path / "shard.npz")
 
 
@@ -185,7 +185,7 @@ def test_hdf5_links_out_of_the_file_are_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "a") as file:
         del file["positions"]
         file["positions"] = h5py.ExternalLink("b.h5", "positions")
-    with pytest.raises(CheckError, match="a.h5: positions is a ExternalLink"):
+    with pytest.raises(CheckError, match=r"a\.h5: positions is a ExternalLink"):
         read_shard(tmp_path / "a.h5")
 
 
