@@ -29,7 +29,7 @@ check: $(INSTALLED)
 
 test-integration: $(INSTALLED)
 	tests/integration/install.sh
-	$(BIN)/pytest -m integration
+	$(BIN)/pytest -m "integration or slow"
 
 test-peers: $(INSTALLED)
 	tests/peers/run.sh

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -33,9 +34,14 @@ _PR_SET_PDEATHSIG = 1
 _STDERR_KEPT = 2000
 _STDERR_LIMIT = 1 << 20
 
-# PR_SET_PDEATHSIG fires when the *thread* that spawned the child ends, so children are spawned from a thread that lives
-# as long as this process.
-_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlipq-spawner")
+
+@cache
+def _spawner() -> ThreadPoolExecutor:
+    """Return a thread that lives as long as this process: PR_SET_PDEATHSIG fires when the *thread* that spawned ends."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlipq-spawner")
+
+
+os.register_at_fork(after_in_child=_spawner.cache_clear)  # a fork has none of its parent's threads
 
 
 class ChildTimeout(Exception):
@@ -80,7 +86,7 @@ class Child:
     ) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         limits = {"MLIPQ_CHILD_PARENT": str(os.getpid()), "MLIPQ_CHILD_MEMORY": str(memory_limit or 0)}
-        self._process = _spawner.submit(
+        spawned = _spawner().submit(
             subprocess.Popen,
             [sys.executable, *command],
             stdin=subprocess.PIPE,
@@ -88,7 +94,8 @@ class Child:
             stderr=self._stderr,
             env={**os.environ, **(environment or {}), **limits},
             start_new_session=True,  # a Ctrl-C in the terminal is for the parent to handle
-        ).result()
+        )
+        self._process = spawned.result()
         self.greeting: Header = self._receive(start_limit)[0]
 
     @property
@@ -97,7 +104,7 @@ class Child:
         return self._process.pid
 
     def call(self, header: Header, arrays: Arrays, limit: float) -> tuple[Header, Arrays]:
-        """Send one request and wait for its answer.
+        """Send one request and wait for its answer; whatever interrupts the wait ends the child.
 
         Parameters
         ----------
@@ -123,12 +130,16 @@ class Child:
         try:
             assert self._process.stdin is not None
             write_message(self._process.stdin, header, arrays)
+            self._receive(max(limit, 60.0))  # "started"
+            answer = self._receive(limit)
         except BrokenPipeError:
             raise ChildDied(self._epitaph()) from None
-        self._receive(max(limit, 60.0))  # "started"
-        answer = self._receive(limit)
+        except BaseException:
+            self.close()  # its answer, still to come, would be taken for that to the next request
+            raise
         if os.fstat(self._stderr.fileno()).st_size > _STDERR_LIMIT:
-            self._stderr.truncate(0)
+            self._stderr.seek(0)  # the child writes where this handle points
+            self._stderr.truncate()
         return answer
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import ase.io
 from ase import Atoms
 from ase.build import bulk
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 
 SEED = b"mlipq samples 1"
 
@@ -114,11 +114,12 @@ def charge_and_spin(frame: Frame) -> Iterable[Hashable]:
     return {frame.charge_and_spin}
 
 
-D_METALS = set("Sc Ti V Cr Mn Fe Co Ni Cu Zn Y Zr Nb Mo Tc Ru Rh Pd Ag Cd La Hf Ta W Re Os Ir Pt Au Hg".split())
+D_METALS = {chemical_symbols[z] for z in (*range(21, 31), *range(39, 49), 57, *range(72, 81))}
+"""Sc to Zn, Y to Cd, La and Hf to Hg: what tmQM has."""
 
 
 def metal_and_charge(frame: Frame) -> Iterable[Hashable]:
-    """d metals, and charges, of a frame."""
+    """Metals and charge of a frame."""
     return frame.elements & D_METALS | {str(frame.charge_and_spin[0])}
 
 
@@ -165,10 +166,34 @@ class Source:
 
 
 SOURCES = (
-    Source("qm7/qm7.extxyz.gz", "ef3f9b2b59b85308de4ae7359e44dddef7180d8336e4d96383c05bdadffc1bba", "qm7.extxyz.gz", 23, draw_qm7),
-    Source("gscdb138/gscdb138_qz_unique.extxyz.gz", "3f32553ba2a415b4e437d9d0cfb136692a3130c5ca70a0ab4bd0beb5d38f6ef8", "gscdb138.extxyz.gz", 60, draw_gscdb138),
-    Source("mopac_pm7_structures/mopac_pm7_normal.extxyz.gz", "9d4357813e2d1de24ce512c7b0342945239273002cd3f99253610fe2cb7300aa", "mopac_pm7.extxyz.gz", 50, draw_mopac),
-    Source("tmqm/tmqm_86k.extxyz.gz", "95ff640344ecf14e41fcf57da4446d1201577a8ad4132661bc4774d66a7d1df2", "tmqm.extxyz.gz", 200, draw_tmqm),
+    Source(
+        "qm7/qm7.extxyz.gz",
+        "ef3f9b2b59b85308de4ae7359e44dddef7180d8336e4d96383c05bdadffc1bba",
+        "qm7.extxyz.gz",
+        23,
+        draw_qm7,
+    ),
+    Source(
+        "gscdb138/gscdb138_qz_unique.extxyz.gz",
+        "3f32553ba2a415b4e437d9d0cfb136692a3130c5ca70a0ab4bd0beb5d38f6ef8",
+        "gscdb138.extxyz.gz",
+        60,
+        draw_gscdb138,
+    ),
+    Source(
+        "mopac_pm7_structures/mopac_pm7_normal.extxyz.gz",
+        "9d4357813e2d1de24ce512c7b0342945239273002cd3f99253610fe2cb7300aa",
+        "mopac_pm7.extxyz.gz",
+        50,
+        draw_mopac,
+    ),
+    Source(
+        "tmqm/tmqm_86k.extxyz.gz",
+        "95ff640344ecf14e41fcf57da4446d1201577a8ad4132661bc4774d66a7d1df2",
+        "tmqm.extxyz.gz",
+        200,
+        draw_tmqm,
+    ),
 )
 
 

@@ -2,28 +2,51 @@
 
 import csv
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mlipq.cli.output import JSON_OPTION, print_json, print_table
+from mlipq.cli.options import argument, examples, option
+from mlipq.cli.output import JSON_OPTION, counted, print_json, print_table
 from mlipq.errors import CheckError, InputError
 
-Dataset = Annotated[Path, typer.Argument(help="Folder of a dataset, or one shard.", show_default=False)]
+if TYPE_CHECKING:
+    from mlipq.schema import ArraySpec
+    from mlipq.store import Manifest
+
+OUTLIERS_SHOWN = 5
+
+DatasetPath = Annotated[Path, argument("Folder of a dataset, or one shard.", "DATASET")]
+Failures = Annotated[bool, option("List the structures that failed, and why.", "--failures")]
+To = Annotated[Literal["extxyz", "zarr", "h5"], option("Format.", metavar="extxyz|zarr|h5")]
+Target = Annotated[
+    Path, option("File (extxyz; .gz compresses) or folder (zarr, h5).", "--output", "-o", metavar="FILE|FOLDER")
+]
+Energy = Annotated[
+    str | None,
+    option("Array that extxyz calls energy, as gfn1/energy; needed where there are several.", metavar="ARRAY"),
+]
+Forces = Annotated[
+    str | None, option("Array that extxyz calls forces; default those beside the energy.", metavar="ARRAY")
+]
 
 
 def add_verbs(app: typer.Typer) -> None:
     """Register the verbs of this module."""
-    app.command(epilog="Example:  mlipq info out --failures")(info)
-    app.command(epilog="Example:  mlipq verify out")(verify)
-    app.command(epilog="Example:  mlipq export out --to extxyz -o all.extxyz")(export)
+    app.command(
+        epilog=examples("mlipq info out", "mlipq info out --failures", "mlipq info out --json"),
+        short_help="What a dataset holds, how it was made, what failed.",
+    )(info)
+    app.command(epilog=examples("mlipq verify out"), short_help="Check hashes, schema and sums of charges.")(verify)
+    app.command(
+        epilog=examples(
+            "mlipq export out --to extxyz -o all.extxyz.gz --energy gfn1/energy", "mlipq export out --to h5 -o out-h5"
+        ),
+        short_help="Write a dataset as extxyz, Zarr or HDF5.",
+    )(export)
 
 
-def info(
-    dataset: Dataset,
-    failures: Annotated[bool, typer.Option("--failures", help="List the structures that failed, and why.")] = False,
-    as_json: bool = JSON_OPTION,
-) -> None:
+def info(dataset: DatasetPath, failures: Failures = False, as_json: bool = JSON_OPTION) -> None:
     """Describe a dataset: what it holds, how it was made, what is flagged."""
     if failures:
         _print_failures(dataset, as_json)
@@ -32,44 +55,54 @@ def info(
 
     opened = open_dataset(dataset)
     manifest = opened.manifest
-    if as_json and manifest is not None:
-        print_json(manifest.model_dump(mode="json"))
-        return
-    arrays = {
-        name: f"{spec.level}, {spec.unit or '–'}: {spec.description}"
-        for name, spec in opened.specs.items()
-        if "/" in name
-    }
-    if manifest is None:
-        rows: dict[str, Any] = {"structures": len(opened)}
-    else:
-        rows = {
-            "structures": f"{manifest.n_structures:,} with {manifest.n_atoms:,} atoms",
-            "elements": " ".join(manifest.elements),
-            "level of theory": manifest.level_of_theory,
-            "shards": f"{len(manifest.shards):,}, {sum(entry.bytes for entry in manifest.shards) / 1e6:,.2f} MB",
-            "failed": manifest.failures,
-            "flagged": manifest.quality,
-            "SCF rungs": manifest.scf_attempts,
-            "duplicates": manifest.duplicates,
-            "conflicts": len(manifest.conflicts),
-            "outliers": [
-                f"{outlier.identity} ({outlier.array}, z = {outlier.z_score:.0f})" for outlier in manifest.outliers[:5]
-            ],
-            "made with": manifest.provenance.software,
-        }
     if as_json:
-        print_json({**rows, "arrays": arrays})
+        whole = manifest.model_dump(mode="json") if manifest else {}
+        arrays = [{"name": spec.name, **spec.attributes()} for spec in opened.specs.values()]
+        print_json({"dataset": str(dataset), "structures": len(opened), "arrays": arrays, **whole})
         return
-    print_table(str(dataset), rows)
-    print_table("labels", arrays)
+    print_table(str(dataset), _description(manifest) if manifest else {"structures": len(opened)})
+    print()
+    print_table("labels", _arrays(opened.specs))
+
+
+def _description(manifest: "Manifest") -> dict[str, Any]:
+    outliers = [f"{outlier.identity} (z = {outlier.z_score:.0f})" for outlier in manifest.outliers[:OUTLIERS_SHOWN]]
+    if len(manifest.outliers) > OUTLIERS_SHOWN:
+        outliers.append(f"and {len(manifest.outliers) - OUTLIERS_SHOWN:,} more in manifest.json")
+    return {
+        "structures": f"{manifest.n_structures:,} with {manifest.n_atoms:,} atoms",
+        "elements": " ".join(manifest.elements),
+        "level of theory": manifest.level_of_theory,
+        "shards": f"{len(manifest.shards):,}, {sum(entry.bytes for entry in manifest.shards) / 1e6:,.2f} MB",
+        "failed": manifest.failures,
+        "flagged": manifest.quality,
+        "SCF rungs": {f"#{rung}": count for rung, count in manifest.scf_attempts.items()},
+        "duplicates": manifest.duplicates,
+        "conflicts": [f"{conflict.kept} and {conflict.dropped}" for conflict in manifest.conflicts],
+        "energy outliers": outliers,
+        "made with": manifest.provenance.software,
+    }
+
+
+def _arrays(specs: "dict[str, ArraySpec]") -> dict[str, str]:
+    """Labels one a row; what else the input carried on one row together."""
+    rows = {}
+    for spec in specs.values():
+        if "/" in spec.name and not spec.name.startswith("info/"):
+            numbers = f" ({' × '.join(map(str, spec.shape))})" if spec.shape else ""
+            unit = f" in {spec.unit}" if spec.unit else ""
+            theory = f", {spec.level_of_theory}" if spec.level_of_theory else ""
+            rows[spec.name] = f"per {spec.level}{numbers}{unit}: {spec.description}{theory}"
+    others = sorted(name.removeprefix("info/") for name in specs if name.startswith("info/"))
+    return {**rows, "info/": ", ".join(others)}
 
 
 def _print_failures(dataset: Path, as_json: bool) -> None:
     ledger = dataset / "failures.csv"
     if not ledger.is_file():
         raise InputError(
-            f"{dataset}: no failures.csv here; it is written when a labeling job finishes (mlipq finish {dataset})"
+            f"{dataset}: there is no failures.csv here; it stands in the output folder of a labeling job that is finished "
+            "(see: mlipq status)"
         )
     with ledger.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -79,43 +112,50 @@ def _print_failures(dataset: Path, as_json: bool) -> None:
     for row in rows:
         name = f" ({row['name']})" if row["name"] else ""
         print(f"{row['source_file'] or 'memory'} frame {row['source_index']}{name}: {row['error']}: {row['message']}")
-    print(f"{len(rows):,} structures failed; the ledger is {ledger}")
+    print(f"{counted(len(rows), 'structure')} failed; the ledger is {ledger}")
 
 
-def verify(dataset: Dataset, as_json: bool = JSON_OPTION) -> None:
+def verify(dataset: DatasetPath, as_json: bool = JSON_OPTION) -> None:
     """Check a dataset: hashes, schema, and that orbital charges add up. Exit code 1 if anything is wrong."""
-    from mlipq.store import Manifest, open_dataset
+    from mlipq.store import open_dataset
     from mlipq.store.verify import verify_dataset
 
     problems = verify_dataset(dataset)
-    structures = 0 if problems else len(open_dataset(dataset))
+    opened = None if problems else open_dataset(dataset)
+    structures = len(opened) if opened else 0
     if as_json:
         print_json({"dataset": str(dataset), "problems": problems, "structures": structures})
-    if problems:
-        raise CheckError("\n".join([f"{dataset}: {len(problems)} problems", *(f"  {problem}" for problem in problems)]))
-    if not as_json:
-        shards = len(Manifest.read(dataset / "manifest.json").shards) if dataset.is_dir() else 1
-        print(f"{dataset}: {shards} shards and {structures:,} structures are what the manifest says, and add up")
+        if problems:
+            raise typer.Exit(CheckError.exit_code)
+    elif problems:
+        title = f"{dataset}: {counted(len(problems), 'problem')}"
+        raise CheckError("\n".join([title, *(f"  {problem}" for problem in problems)]))
+    elif opened:
+        what = f"{counted(len(opened.files), 'shard')} with {counted(structures, 'structure')}"
+        expected = "as the manifest says" if opened.manifest else "intact"
+        print(f"{dataset}: {what}, {expected}; the charges add up")
 
 
 def export(
-    dataset: Dataset,
-    to: Annotated[Literal["extxyz", "zarr", "h5"], typer.Option(help="Format.", show_default=False)],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="File (extxyz; .gz compresses) or folder (zarr, h5).", show_default=False),
-    ],
-    energy: Annotated[
-        str | None, typer.Option(help="Array written as `energy`, as gfn1/energy.", show_default=False)
-    ] = None,
-    forces: Annotated[
-        str | None, typer.Option(help="Array written as `forces`, as gfn1/forces.", show_default=False)
-    ] = None,
+    dataset: DatasetPath,
+    to: To,
+    output: Target,
+    energy: Energy = None,
+    forces: Forces = None,
+    as_json: bool = JSON_OPTION,
 ) -> None:
-    """Write a dataset in another format."""
+    """Write a dataset in another format; shards of Zarr and HDF5 hold the same arrays, extxyz goes to anything that reads ASE's."""
+    from mlipq.cli.progress import Bar
     from mlipq.store import export as export_dataset
     from mlipq.store import open_dataset
 
     opened = open_dataset(dataset)
-    export_dataset(opened, output, to, energy, forces)
-    print(f"{len(opened):,} structures written to {output}")
+    with Bar("writing") as bar:
+        bar.begin("writing", len(opened))
+        export_dataset(
+            opened, output, to, energy, forces, lambda done, total: bar.show(f"{done:,} of {total:,} structures", done)
+        )
+    if as_json:
+        print_json({"output": str(output), "format": to, "structures": len(opened)})
+    else:
+        print(f"{counted(len(opened), 'structure')} written to {output}")

@@ -3,20 +3,29 @@
 Exit codes: 0 done; 1 a check said no; 2 usage or input error, nothing done; 3 incomplete, the same command goes on.
 """
 
-import json
+import os
+import signal
 import sys
+from collections.abc import Callable
+from typing import cast
 
 import typer
 
 import mlipq
-from mlipq.cli import dataset, doctor, label
-from mlipq.cli.output import error_console
+from mlipq.cli import dataset, doctor, label, steps
+from mlipq.cli.options import examples
+from mlipq.cli.output import error_console, print_json
 from mlipq.errors import MlipqError
+
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
+"""What is wrong with the arguments; Typer gives the class no public name."""
+_INTERRUPTED = 130
+"""What Typer makes of Ctrl-C."""
 
 app = typer.Typer(
     name="mlipq",
     help="Label structures with GFN1-xTB, with orbital charges beside energies and forces, and read the result anywhere.",
-    epilog="Begin with:  mlipq label molecules.extxyz -o out",
+    epilog=examples("mlipq doctor", "mlipq label molecules.extxyz -o out", "mlipq info out"),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -37,22 +46,34 @@ def options(
     """Options of mlipq itself."""
 
 
-for module in (label, dataset, doctor):
+for module in (label, steps, dataset, doctor):
     module.add_verbs(app)
 
 
 def main() -> None:
     """Run the command line; what goes wrong is one message and an exit code, never a traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's warning is like Ctrl-C
     try:
-        app()
+        code = app(standalone_mode=False) or 0
+    except _UsageError as error:
+        code = _complain(error.format_message(), error.exit_code, show=error.show)
     except MlipqError as error:
-        if "--json" in sys.argv:
-            print(json.dumps({"error": str(error), "exit_code": error.exit_code}))
-        error_console().print(f"mlipq: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        error_console().print("mlipq: interrupted; the same command goes on from here", style="yellow", highlight=False)
-        sys.exit(3)
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        sys.stderr.close()
-        sys.exit(0)
+        code = _complain(str(error), error.exit_code)
+    except OSError as error:  # a disk that is full or gone, a folder that turned read-only
+        where = f"{error.filename}: " if error.filename else ""
+        code = _complain(f"{where}{error.strerror}; mend that, then run the same command again", 3)
+    if code == _INTERRUPTED:
+        code = _complain("interrupted; the same command goes on from here", 3)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Dask, stopped while it starts, dies with tracebacks
+    sys.exit(code)
+
+
+def _complain(message: str, code: int, show: Callable[[], None] | None = None) -> int:
+    """Print an error, also as JSON where that was asked for; return the exit code."""
+    if "--json" in sys.argv:
+        print_json({"error": message, "exit_code": code})
+    if show is not None:
+        show()
+    else:
+        error_console().print(f"mlipq: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+    return code

@@ -1,6 +1,7 @@
 """Options that several verbs share, and the keys of a job that they set."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,59 +10,82 @@ import typer
 from mlipq.errors import InputError
 
 if TYPE_CHECKING:
-    from mlipq.labeling.job import Job
+    from mlipq.labeling.job import Job, Limits
 
-Inputs = Annotated[
-    list[str], typer.Argument(help="Files, folders, globs or datasets; or one job.yaml.", show_default=False)
+
+def option(text: str, *names: str, metavar: str | None = None) -> Any:
+    """Make an option whose default stands in its help text."""
+    return typer.Option(*names, help=text, metavar=metavar, show_default=False)
+
+
+def argument(text: str, metavar: str) -> Any:
+    """Make an argument."""
+    return typer.Argument(help=text, metavar=metavar, show_default=False)
+
+
+Inputs = Annotated[list[str], argument("Files, folders, globs or datasets; or one job.yaml.", "INPUT")]
+Output = Annotated[Path | None, option("Output folder.", "--output", "-o", metavar="FOLDER")]
+Folder = Annotated[Path, argument("Output folder of a job.", "FOLDER")]
+Charge = Annotated[int | None, option("Total charge where the file gives none; default 0.")]
+ChargeKey = Annotated[str | None, option("Field that holds the total charge; default charge, total_charge, …")]
+Multiplicity = Annotated[
+    str | None, option("2S+1 where the file gives none, or lowest; default lowest.", metavar="<int>|lowest")
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Output folder.", show_default=False)]
-Folder = Annotated[Path, typer.Argument(help="Output folder of a job.", show_default=False)]
-Charge = Annotated[int | None, typer.Option(help="Total charge where the file gives none.", show_default="0")]
-ChargeKey = Annotated[str | None, typer.Option(help="Field that holds the total charge.", show_default="charge, …")]
-Multiplicity = Annotated[str | None, typer.Option(help="2S+1 where the file gives none.", show_default="lowest")]
 SpinKey = Annotated[
     str | None,
-    typer.Option(
-        help="Field that holds the multiplicity; KEY:2S if it counts unpaired electrons.",
-        show_default="spin_multiplicity, …",
+    option(
+        "Field that holds the multiplicity, KEY:2S if it counts unpaired electrons; default spin_multiplicity, …",
+        metavar="KEY[:2S]",
     ),
 ]
 Reference = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Keep a label of the input: NAME=FIELD:KIND:UNIT:LEVEL_OF_THEORY, as pbe0_energy=energy:energy:eV:PBE0. May be repeated.",
-        show_default=False,
+    option(
+        "Keep a label of the input, as pbe0_energy=energy:energy:eV:PBE0; may be repeated.",
+        metavar="NAME=FIELD:KIND:UNIT:LEVEL_OF_THEORY",
     ),
 ]
-IgnorePbc = Annotated[
-    bool, typer.Option("--ignore-pbc", help="Drop the cell of periodic structures (molecules in a box).")
+IgnorePbc = Annotated[bool, option("Drop the cell of periodic structures (molecules in a box).", "--ignore-pbc")]
+Format = Annotated[str | None, option("Of the shards; default zarr.", "--format", metavar="zarr|h5")]
+Accuracy = Annotated[float | None, option("tblite's accuracy, smaller is tighter; default 1.0.")]
+Temperature = Annotated[float | None, option("In K; default 300.")]
+Workers = Annotated[int | None, option("Processes; default one a core.")]
+TimeLimit = Annotated[
+    float | None, option("Seconds that any structure may take; default by its size, at least 60.", metavar="<seconds>")
 ]
-Format = Annotated[str | None, typer.Option(help="Of the shards: zarr or h5.", show_default="zarr")]
-Accuracy = Annotated[float | None, typer.Option(help="tblite's accuracy; smaller is tighter.", show_default="1.0")]
-Temperature = Annotated[float | None, typer.Option(help="Of the electrons, in K.", show_default="300")]
-Workers = Annotated[int | None, typer.Option(help="Processes.", show_default="one a core")]
-TimeLimit = Annotated[float | None, typer.Option(help="Seconds that any structure may take.", show_default="60")]
 MemoryLimit = Annotated[
-    str | None, typer.Option(help="Address space of each process, as 8GB.", show_default="memory / workers")
+    str | None,
+    option("Address space of each process, as 8GB; default the memory over the workers.", metavar="<size>"),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if any structure failed.")]
+Strict = Annotated[bool, option("Exit with 1 if any structure failed.", "--strict")]
 
-_READING = {
+
+def examples(*commands: str) -> str:
+    """Make the end of a verb's help; backspace keeps its lines as they are."""
+    return "\b\n" + "\n".join(["Examples:" if len(commands) > 1 else "Example:", *(f"  {text}" for text in commands)])
+
+
+_JOB_KEYS = {
+    "output": "output",
     "charge": "charge.default",
     "charge_key": "charge.key",
     "multiplicity": "spin.default",
     "spin_key": "spin.key",
     "reference": "reference",
     "ignore_pbc": "ignore_pbc",
+    "shard_format": "format",
+    "accuracy": "labeler.accuracy",
+    "electronic_temperature": "labeler.electronic_temperature",
+    "workers": "workers",
+    "time_limit": "limits.seconds",
+    "memory_limit": "limits.memory",
 }
-_LABELER = {"accuracy": "labeler.accuracy", "electronic_temperature": "labeler.electronic_temperature"}
-_RUNNING = {"workers": "workers", "time_limit": "limits.seconds", "memory_limit": "limits.memory"}
-"""The only ones that may change from one run of a job to the next."""
-_JOB_KEYS = {**_READING, **_LABELER, **_RUNNING, "format": "format", "output": "output"}
-"""Parameter of a verb to key of a job."""
+"""Parameter of a verb to the key of a job that it sets."""
+_RUNNING = {"workers", "time_limit", "memory_limit"}
+"""What may change from one run of a job to the next: the dataset does not depend on it."""
 
 
-def make_job_of(inputs: list[str], parameters: Mapping[str, Any]) -> tuple["Job", Path]:
+def job_of(inputs: list[str], parameters: Mapping[str, Any]) -> tuple["Job", Path]:
     """Make a job of the command line, or of the YAML that it names with the command line on top.
 
     Parameters
@@ -69,7 +93,7 @@ def make_job_of(inputs: list[str], parameters: Mapping[str, Any]) -> tuple["Job"
     inputs
         What to label.
     parameters
-        All parameters of the verb.
+        All parameters of the verb, by name.
 
     Returns
     -------
@@ -83,41 +107,78 @@ def make_job_of(inputs: list[str], parameters: Mapping[str, Any]) -> tuple["Job"
     """
     from mlipq.labeling.job import load_job, make_job
 
-    content = _content(parameters)
-    names = {key: _option(parameter) for parameter, key in _JOB_KEYS.items() if parameter in _given(parameters)}
-    job_files = [path for path in inputs if path.endswith((".yaml", ".yml"))]
-    if job_files and len(inputs) > 1:
-        raise InputError(f"{job_files[0]}: a job file names its inputs itself; give it alone:  mlipq label {job_files[0]}")
-    if job_files:
-        path = Path(job_files[0])
+    content, names = _content(parameters), _names(parameters)
+    files = [Path(path) for path in inputs if path.endswith((".yaml", ".yml"))]
+    if files and len(inputs) > 1:
+        raise InputError(f"{files[0]}: a job file names its inputs itself; give it alone:  mlipq label {files[0]}")
+    if files:
         if "output" in content:
             content["output"] = str(Path(content["output"]).absolute())
-        return load_job(path, content, names), path.parent
+        return load_job(files[0], content, names), files[0].parent
     if "output" not in content:
         raise InputError("where to? Name an output folder:  mlipq label FILES -o out")
     return make_job({**content, "inputs": inputs}, "command line", names), Path()
 
 
-def limits_of(folder: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the limits of a job that was planned, which alone may be set anew.
+def running_of(folder: Path, parameters: Mapping[str, Any]) -> tuple["Limits", int | None]:
+    """Return limits and workers for a job that was planned before: they alone may be set anew.
 
     Raises
     ------
     InputError
-        If a limit is out of range, or any other setting of the job was given.
+        If one is out of range, or any other setting was given.
     """
-    from mlipq.labeling.job import Limits, make_job
+    from mlipq.labeling.job import make_job
 
-    fixed = [name for name in _given(parameters) if name in _JOB_KEYS and name not in _RUNNING]
+    fixed = [_option(name) for name in _given(parameters) if name not in _RUNNING]
     if fixed:
         raise InputError(
-            f"{folder} is planned already, and goes on as its plan.json says; leave out {', '.join(map(_option, fixed))}, "
-            "or name the inputs and another output folder with -o"
+            f"{folder} was planned before and goes on as its plan.json says: leave out {', '.join(fixed)}; "
+            "or name the inputs again, and another output folder with -o"
         )
-    names = {key: _option(parameter) for parameter, key in _RUNNING.items()}
-    job = make_job({"inputs": ["planned"], "output": str(folder), **_content(parameters)}, "command line", names)
-    return job.limits.model_dump(include=set(Limits.model_fields))
+    content = {"inputs": [str(folder)], "output": str(folder), **_content(parameters)}
+    job = make_job(content, "command line", _names(parameters))
+    return job.limits, job.workers
 
 
 def _given(parameters: Mapping[str, Any]) -> list[str]:
-    return [name for name, value in parameters.items() if value not in (None, False, [], ())]
+    """Parameters that set a key of a job and were not left at their defaults."""
+    values = {name: parameters.get(name) for name in _JOB_KEYS}
+    return [name for name, value in values.items() if not any(value is left for left in (None, False, ()))]
+
+
+def _names(parameters: Mapping[str, Any]) -> dict[str, str]:
+    return {_JOB_KEYS[name]: _option(name) for name in _given(parameters)}
+
+
+def _option(parameter: str) -> str:
+    return "--" + parameter.removeprefix("shard_").replace("_", "-")
+
+
+def _content(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a job that the parameters set, nested as in its YAML."""
+    content: dict[str, Any] = {}
+    for name in _given(parameters):
+        value = parameters[name]
+        if name == "reference":
+            value = _references(value)
+        elif name == "output":
+            value = str(value)
+        section, dot, field = _JOB_KEYS[name].partition(".")
+        if dot:
+            content.setdefault(section, {})[field] = value
+        else:
+            content[section] = value
+    return content
+
+
+def _references(texts: list[str]) -> dict[str, dict[str, str]]:
+    from mlipq.structures import ReferenceSpec
+
+    references: dict[str, dict[str, str]] = {}
+    for fields in (asdict(ReferenceSpec.parse(text)) for text in texts):
+        name = fields.pop("name")
+        if name in references:
+            raise InputError(f"--reference {name}: given twice; each label needs its own name")
+        references[name] = fields
+    return references

@@ -1,6 +1,7 @@
 """Label one structure at a time in a killable child."""
 
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -15,8 +16,12 @@ from mlipq.structures.structure import Structure
 CRASHES_BELIEVED = 2
 """A structure whose child died this often in a row is to blame; the first time it may have been killed from outside."""
 
+LEAST_SECONDS = 60.0
+"""Any structure may take this long, unless the limits say otherwise: a busy machine is no reason to fail."""
+
 _BLAS_SETTING = "MLIPQ_BLAS"
-_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+"""One process a core; and with one thread a label is the same to the last bit each time, which two threads' sums are not."""
 
 
 class Labeler(Protocol):
@@ -59,7 +64,7 @@ class ChildStartError(MlipqError):
 
 
 class LabelingChild:
-    """A labeler in a child process that is started when needed and replaced when it dies.
+    """A labeler in a child process that is started when needed and replaced when it dies; threads take turns.
 
     Parameters
     ----------
@@ -76,6 +81,7 @@ class LabelingChild:
         self._limits = limits
         self._environment = dict(environment or {})
         self._child: Child | None = None
+        self._turn = threading.RLock()
 
     def start(self) -> dict[str, Any]:
         """Start the child, unless it runs, and return its greeting.
@@ -87,13 +93,17 @@ class LabelingChild:
         ChildStartError
             If that does not help.
         """
-        if self._child is not None:
+        with self._turn:
+            if self._child is None:
+                self._child = self._start()
             return self._child.greeting
+
+    def _start(self) -> Child:
         problem = ""
         for attempt in ({}, {_BLAS_SETTING: "stock"}):
             try:
                 child = Child(
-                    self.labeler.child_command, {**_THREADS, **self._environment, **attempt}, self._limits.memory
+                    self.labeler.child_command, {**_ONE_THREAD, **self._environment, **attempt}, self._limits.memory
                 )
             except (ChildDied, ChildTimeout) as error:
                 problem = str(error)
@@ -104,8 +114,7 @@ class LabelingChild:
                     greeting["warning"] = (
                         f"the fast BLAS does not work here ({problem}); labeling with tblite's stock BLAS, slower"
                     )
-                self._child = child
-                return greeting
+                return child
             problem = (
                 f"reference molecule: {greeting['energy']!r} eV, expected {greeting['expected']!r} ({greeting['blas']})"
             )
@@ -119,7 +128,9 @@ class LabelingChild:
 
     def limit(self, structure: Structure) -> float:
         """Seconds that a structure may take."""
-        return max(self._limits.seconds, self._limits.cost_factor * self.labeler.cost(structure.numbers))
+        if self._limits.seconds is not None:
+            return self._limits.seconds
+        return max(LEAST_SECONDS, self._limits.cost_factor * self.labeler.cost(structure.numbers))
 
     def label(self, structure: Structure) -> tuple[Arrays, int]:
         """Label one structure.
@@ -138,27 +149,29 @@ class LabelingChild:
         arrays: Arrays = {"numbers": structure.numbers, "positions": structure.positions}
         if structure.cell is not None and structure.pbc is not None:
             arrays |= {"cell": structure.cell, "pbc": structure.pbc}
-        limit = self.limit(structure)
+        with self._turn:
+            answer, labels = self._ask(header, arrays, self.limit(structure))
+        if "error" in answer:
+            raise LabelError(answer["error"], answer["message"], answer["attempts"])
+        return labels, answer["quality"]
+
+    def _ask(self, header: dict[str, Any], arrays: Arrays, limit: float) -> tuple[dict[str, Any], Arrays]:
         for death in range(1, CRASHES_BELIEVED + 1):
-            self.start()
-            assert self._child is not None
+            child, self._child = self._child or self._start(), None  # not used again unless it answers
             try:
-                answer, labels = self._child.call(header, arrays, limit)
+                answer = child.call(header, arrays, limit)
             except ChildTimeout:
-                self._child = None
                 message = (
                     f"stopped after its limit of {limit:.0f} s; try again with: --retry timeout --time-limit SECONDS"
                 )
                 raise LabelError("timeout", message, attempts=1) from None
             except ChildDied as error:
-                self._child = None
                 if death == CRASHES_BELIEVED:
                     message = f"its process died {death} times: {error}"
                     raise LabelError("killed", message, attempts=death) from None
                 continue
-            if "error" in answer:
-                raise LabelError(answer["error"], answer["message"], answer["attempts"])
-            return labels, answer["quality"]
+            self._child = child
+            return answer
         raise AssertionError("unreachable")
 
     def close(self) -> None:

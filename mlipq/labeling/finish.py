@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from ase.data import chemical_symbols
 
-from mlipq.errors import IncompleteError
+from mlipq.errors import CheckError, IncompleteError
 from mlipq.labeling.folder import Duplicate, Failure, OutputFolder, Plan, Sidecar, plan_digest
 from mlipq.schema import ArraySpec, Flag
 from mlipq.store import Manifest, ShardEntry, Table, commit_bytes, open_shard, sha256_file
@@ -41,6 +41,11 @@ def finish(folder: OutputFolder) -> Manifest:
         again).
     """
     plan = folder.plan()
+    with folder.held():
+        return _finish(folder, plan)
+
+
+def _finish(folder: OutputFolder, plan: Plan) -> Manifest:
     missing = folder.missing(plan)
     if missing:
         raise IncompleteError(
@@ -53,14 +58,18 @@ def finish(folder: OutputFolder) -> Manifest:
     commit_bytes(folder.failures_file, _as_csv(failures))
     manifest = _manifest(folder, plan, sidecars, failures)
     manifest.write(folder.manifest_file)
+    folder.clear_temporaries()
     return manifest
 
 
 def finished(folder: OutputFolder, plan: Plan) -> Manifest | None:
-    """Return the manifest where it stands and describes the shards that are there, else ``None``."""
+    """Return the manifest where it is valid and describes the shards that are there, else ``None``."""
     if not folder.manifest_file.is_file() or folder.missing(plan):
         return None
-    manifest = Manifest.read(folder.manifest_file)
+    try:
+        manifest = Manifest.read(folder.manifest_file)
+    except CheckError:
+        return None
     described = {entry.file: entry.sha256 for entry in manifest.shards}
     there = {f"{folder.shards.name}/{sidecar.file}": sidecar.sha256 for sidecar in folder.sidecars(plan)}
     return manifest if described == there else None

@@ -1,7 +1,11 @@
 """The output folder of a labeling job: what lies where, and what is done, from the files alone."""
 
+import fcntl
 import json
+import os
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlipq.errors import CheckError, InputError
+from mlipq.store.commit import TEMPORARY_PREFIX
 
 SUFFIX = {"zarr": ".zarr.zip", "h5": ".h5"}
 
@@ -152,6 +157,26 @@ class OutputFolder:
 
     def shard_file(self, index: int, form: str) -> Path:
         return self.shards / f"part-{index:05d}{SUFFIX[form]}"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder for one planner or finisher at a time; the kernel lets go of it for the dead."""
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # some network file systems cannot lock a folder
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def clear_temporaries(self) -> None:
+        """Remove what killed writers left behind; hold the folder."""
+        for folder in (self.path, self.shards):
+            for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     def plan(self) -> Plan:
         """Read the plan.

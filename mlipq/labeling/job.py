@@ -14,7 +14,7 @@ from mlipq.structures import ReadOptions, ReferenceSpec
 from mlipq.xtb import Gfn1
 
 LEAST_MEMORY = 1 << 30
-"""Bytes: with less address space a labeling child cannot load its libraries."""
+"""Bytes of address space."""
 
 
 def _kelvin(value: Any) -> Any:
@@ -26,12 +26,13 @@ def _kelvin(value: Any) -> Any:
 
 def _bytes(value: Any) -> Any:
     """Accept ``8GB`` (of 1024³ bytes, as memory is sold) beside a number of bytes."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", value, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", str(value), re.IGNORECASE)
     if match is None:
         raise ValueError("should be a size such as 8GB")
-    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+    size = int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+    if size < LEAST_MEMORY:
+        raise ValueError("should be at least 1GB, which a labeling child needs for its libraries alone")
+    return size
 
 
 def _multiplicity(value: Any) -> Any:
@@ -104,10 +105,10 @@ class InputSpec(_Record):
 class Limits(_Record):
     """What one structure may use before it is stopped and goes to the failure ledger."""
 
-    seconds: float = Field(default=60.0, gt=0)
-    """At least this long; never less than ``cost_factor`` times the predicted cost."""
+    seconds: float | None = Field(default=None, gt=0)
+    """This long, whatever its size; by default ``cost_factor`` times its predicted cost, and at least a minute."""
     cost_factor: float = Field(default=30.0, ge=1)
-    memory: Annotated[int, BeforeValidator(_bytes), Field(ge=LEAST_MEMORY)] | None = None
+    memory: Annotated[int, BeforeValidator(_bytes)] | None = None
     """Address space of each child, as ``8GB`` or in bytes; by default this machine's memory over the number of workers."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlipq.errors import LabelError
+from mlipq.errors import CheckError, LabelError
 from mlipq.labeling.child import LabelingChild
 from mlipq.labeling.folder import Failure, OutputFolder, Plan, Sidecar
 from mlipq.process import Arrays
@@ -86,18 +86,29 @@ def label_partition(
     retry = set(retry)
     if earlier is not None and retry.isdisjoint(failure.error for failure in earlier.failures):
         return earlier
-    packed = read_shard(folder.packed_input(index))
+    packed = _packed(folder, plan, index)
     outcomes = _earlier_outcomes(folder, earlier, retry, child.labeler.arrays)
     progress = Progress(report)
+    spent = earlier.seconds if earlier is not None else 0.0
     for row in range(len(packed)):
         structure = structure_at(packed, row)
         identity = identity_hex(packed.arrays["identity"][row])
         outcome = outcomes.get(identity)
         if outcome is None:
             outcome = outcomes[identity] = _label(structure, identity, child)
+            spent += outcome.seconds
         progress.add(structure, child.labeler.cost(structure.numbers), isinstance(outcome, Failure))
     progress.send()
-    return _commit(folder, plan, index, packed, outcomes, child)
+    return _commit(folder, plan, index, packed, outcomes, spent, child)
+
+
+def _packed(folder: OutputFolder, plan: Plan, index: int) -> Table:
+    path = folder.packed_input(index)
+    if path.is_file() and sha256_file(path) != plan.partitions[index].sha256:
+        raise CheckError(
+            f"{path}: not the file that was planned (its sha256 differs); plan the job anew in another folder"
+        )
+    return read_shard(path)
 
 
 def _label(structure: Structure, identity: str, child: LabelingChild) -> Labelled | Failure:
@@ -141,6 +152,7 @@ def _commit(
     index: int,
     packed: Table,
     outcomes: dict[str, Labelled | Failure],
+    spent: float,
     child: LabelingChild,
 ) -> Sidecar:
     ordered = [outcomes[identity_hex(words)] for words in packed.arrays["identity"]]
@@ -160,7 +172,7 @@ def _commit(
         n_structures=len(table),
         n_atoms=table.n_atoms,
         failures=[outcome for outcome in ordered if isinstance(outcome, Failure)],
-        seconds=sum(outcome.seconds for outcome in ordered),
+        seconds=spent,
         blas=child.start()["blas"],
     )
     commit_json(folder.sidecar_file(index), sidecar.model_dump())

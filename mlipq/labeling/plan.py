@@ -4,7 +4,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from mlipq.labeling.job import Job
 from mlipq.labeling.ledgers import Ledgers, Seen
 from mlipq.labeling.sources import Source, unchanged
 from mlipq.schema import ArraySpec, Flag
-from mlipq.store import commit_json, pack, sha256_file, sync_folder, write_shard
+from mlipq.store import commit_json, pack, sha256_file, sync_folder, unwritable, write_shard
+from mlipq.store.commit import TEMPORARY_PREFIX
 from mlipq.structures import Rejected, Structure
 
 PARTITION_SHARE = 32
@@ -70,26 +71,35 @@ def make_plan(sources: list[Source], job: Job, folder: OutputFolder, progress: O
         If an input is damaged or holds no structure, a reference label is in none of them, or the folder was planned with
         other inputs or settings (listed). Nothing is written then.
     """
-    if folder.plan_file.exists():
-        planned = folder.plan()
-        inputs = _fingerprints(sources, planned)
-        if inputs is not None:
-            wanted = planned.model_copy(update={"settings": job.settings(), "versions": versions(), "inputs": inputs})
-            _require_same(folder, planned, wanted)
-            return planned
-    else:
-        _require_free(folder)
-    with _staged(folder) as stage:
-        wanted = _write_plan(sources, job, stage, progress)
+    with _held(folder):
         if folder.plan_file.exists():
-            _require_same(folder, folder.plan(), wanted)
-            return folder.plan()
-        shutil.rmtree(folder.inputs, ignore_errors=True)  # left by a kill between the next two lines
+            planned = folder.plan()
+            inputs = _fingerprints(sources, planned)
+            if inputs is not None:
+                found = {"settings": job.settings(), "versions": versions(), "inputs": inputs}
+                _require_same(folder, planned, planned.model_copy(update=found))
+                return planned
+        else:
+            _require_free(folder)
+        with _staged(folder) as stage:
+            wanted = _write_plan(sources, job, stage, progress)
+            if folder.plan_file.exists():
+                _require_same(folder, planned, wanted)
+                return planned
+            _commit(stage, folder, wanted)
+    return wanted
+
+
+def _commit(stage: Path, folder: OutputFolder, plan: Plan) -> None:
+    try:
+        if folder.inputs.exists():
+            shutil.rmtree(folder.inputs)  # left by a kill between the next line and the last
         stage.rename(folder.inputs)
         folder.shards.mkdir(exist_ok=True)
         sync_folder(folder.path)
-        commit_json(folder.plan_file, wanted.model_dump())
-    return wanted
+    except OSError as error:
+        raise unwritable(folder.path, error) from error
+    commit_json(folder.plan_file, plan.model_dump())
 
 
 def _fingerprints(sources: list[Source], planned: Plan) -> list[PlannedInput] | None:
@@ -120,8 +130,6 @@ def _require_free(folder: OutputFolder) -> None:
 
     The plan replaces ``inputs/`` there: the user's own folder of that name must never be taken for a leftover.
     """
-    if folder.path.exists() and not folder.path.is_dir():
-        raise InputError(f"{folder.path}: the output must be a folder, and this is a file; name another with -o")
     other = sorted(path.name for path in _strangers(folder))
     if other:
         shown = ", ".join(other[:3]) + (", …" if len(other) > 3 else "")
@@ -143,25 +151,37 @@ def _strangers(folder: OutputFolder) -> Iterator[Path]:
 
 
 @contextmanager
-def _staged(folder: OutputFolder) -> Iterator[Path]:
-    """A folder that becomes ``inputs/``, or vanishes, together with an output folder that was made for it."""
-    made = not folder.path.exists()
+def _held(folder: OutputFolder) -> Iterator[None]:
+    """Make the output folder and hold it for one planner at a time; one that stays empty is removed again."""
+    if folder.path.exists() and not folder.path.is_dir():
+        raise InputError(f"{folder.path}: the output must be a folder, and this is a file; name another with -o")
+    made = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        for stale in folder.path.glob(".tmp-plan-*"):
-            shutil.rmtree(stale, ignore_errors=True)
-        stage = folder.path / f".tmp-plan-{secrets.token_hex(8)}"
+    except OSError as error:
+        raise unwritable(folder.path, error) from None
+    try:
+        with folder.held():
+            yield
+    finally:
+        with suppress(OSError):  # not empty
+            for path in made:
+                path.rmdir()
+
+
+@contextmanager
+def _staged(folder: OutputFolder) -> Iterator[Path]:
+    """A folder that becomes ``inputs/``, or vanishes."""
+    folder.clear_temporaries()
+    stage = folder.path / f"{TEMPORARY_PREFIX}plan-{secrets.token_hex(8)}"
+    try:
         stage.mkdir()
     except OSError as error:
-        raise InputError(
-            f"{folder.path}: cannot write here ({error.strerror}); choose another output folder with -o"
-        ) from None
+        raise unwritable(folder.path, error) from None
     try:
         yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-        if made and not any(folder.path.iterdir()):
-            folder.path.rmdir()
 
 
 def _write_plan(sources: list[Source], job: Job, stage: Path, progress: OnStructures) -> Plan:

@@ -1,8 +1,9 @@
 """The whole job: plan → partition → finish, on Dask; going round until nothing is missing."""
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from mlipq.labeling.partition import label_partition
 from mlipq.labeling.plan import make_plan
 from mlipq.labeling.runner import Report, core_count, local_cluster, run_on_cluster
 from mlipq.labeling.sources import MemorySource, Source, find_sources
-from mlipq.store import Manifest
+from mlipq.store import Manifest, unwritable
 from mlipq.structures import ReadOptions, Rejected, from_atoms
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def _without_version(settings: dict[str, Any]) -> dict[str, Any]:
 def worker_child(settings: LabelerSettings, limits: Limits) -> LabelingChild:
     """Return this process's one labeling child for these settings; it lives as long as the process."""
     return LabelingChild(settings.build(), limits)
+
+
+os.register_at_fork(after_in_child=worker_child.cache_clear)  # two processes on one pipe would mix up their answers
 
 
 class Watcher:
@@ -131,7 +135,7 @@ def run_job(
 
 def resume_job(
     folder: OutputFolder,
-    limits: dict[str, Any] | None = None,
+    limits: Limits | None = None,
     workers: int | None = None,
     client: "Client | None" = None,
     retry: Iterable[str] = (),
@@ -144,12 +148,12 @@ def resume_job(
     folder
         Output folder of the job.
     limits
-        Fields of :class:`mlipq.labeling.job.Limits` that differ from the defaults.
+        What one structure may use; the defaults where not given.
     workers, client, retry, watcher
         As for :func:`run_job`.
     """
     plan = folder.plan()
-    return _complete(folder, plan, Limits(**(limits or {})), workers, client, frozenset(retry), watcher or Watcher())
+    return _complete(folder, plan, limits or Limits(), workers, client, frozenset(retry), watcher or Watcher())
 
 
 def _complete(
@@ -192,6 +196,8 @@ def _label(plan: Plan, tasks: list[PartitionTask], workers: int, client: "Client
         log.info("labeling %d partitions of %d; dashboard %s", len(tasks), len(plan.partitions), used.dashboard_link)
         for task, outcome in run_on_cluster(tasks, used, workers, watcher.progress):
             assert isinstance(task, PartitionTask)
+            if isinstance(outcome, Exception) and task.done():
+                continue  # another run of this job did it meanwhile
             if isinstance(outcome, Exception):
                 failed[task.index] = outcome
                 log.error("partition %d: %s", task.index, outcome)
@@ -207,10 +213,18 @@ def _label(plan: Plan, tasks: list[PartitionTask], workers: int, client: "Client
         )
 
 
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Pass over a full disk: what could not be labelled for it says so itself."""
+
+
 @contextmanager
 def _logging_to(folder: OutputFolder) -> Iterator[None]:
-    folder.logs.mkdir(exist_ok=True)
-    handler = logging.FileHandler(folder.logs / "label.log", encoding="utf-8")
+    try:
+        folder.logs.mkdir(exist_ok=True)
+        handler = _LogFile(folder.logs / "label.log", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(folder.logs, error) from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -219,7 +233,8 @@ def _logging_to(folder: OutputFolder) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 def label(inputs: Any, out: str | Path, *, client: "Client | None" = None, **settings: Any) -> Manifest:

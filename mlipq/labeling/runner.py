@@ -5,9 +5,12 @@ nothing heavy is in the graph.
 """
 
 import logging
+import signal
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlipq.errors import MlipqError
@@ -135,20 +138,32 @@ def local_cluster(workers: int) -> Iterator["Client"]:
     """
     from distributed import Client, LocalCluster
 
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,  # the labeling child has a limit of its own
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what happens to a task, its outcome tells
+    sys.warnoptions.append("ignore:resource_tracker")  # of the semaphores of workers that were stopped
+    with ExitStack() as stack:
+        with _interrupts_spared():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,  # the labeling child has a limit of its own
+                silence_logs=logging.CRITICAL,
+            )
+            stack.enter_context(cluster)
+        yield stack.enter_context(Client(cluster, set_as_default=False))
+
+
+@contextmanager
+def _interrupts_spared() -> Iterator[None]:
+    """Keep SIGINT from all threads and processes started meanwhile: a Ctrl-C in the terminal is for the client to handle."""
+    resource_tracker.ensure_running()  # its own start would let SIGINT through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def core_count() -> int:

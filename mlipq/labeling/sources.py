@@ -2,17 +2,18 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ase import Atoms
 
-from mlipq.errors import InputError
+from mlipq.errors import CheckError, InputError
 from mlipq.labeling.folder import PlannedInput
 from mlipq.labeling.job import Job
 from mlipq.schema import ArraySpec
-from mlipq.store import open_dataset, sha256_file, structure_at
+from mlipq.store import Dataset, open_dataset, sha256_file, structure_at
 from mlipq.structures import InputFile, ReadOptions, Rejected, Structure, find_inputs, from_atoms, read_structures
 
 
@@ -60,7 +61,7 @@ class DatasetSource:
 
     @property
     def specs(self) -> dict[str, ArraySpec]:
-        specs = open_dataset(self.file.path).specs
+        specs = self._open().specs
         own = f"{self.labeler}/"
         if any(name.startswith(own) for name in specs):
             raise InputError(
@@ -73,9 +74,22 @@ class DatasetSource:
         return _fingerprint(self.file.source_file, path)
 
     def structures(self) -> Iterator[Structure | Rejected]:
-        for table in open_dataset(self.file.path).tables():
-            for row in range(len(table)):
-                yield structure_at(table, row)
+        with _damage_is_input_error():
+            for table in self._open().tables():
+                for row in range(len(table)):
+                    yield structure_at(table, row)
+
+    def _open(self) -> Dataset:
+        with _damage_is_input_error():
+            return open_dataset(self.file.path)
+
+
+@contextmanager
+def _damage_is_input_error() -> Iterator[None]:
+    try:
+        yield
+    except CheckError as error:
+        raise InputError(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Shards on disk: Zarr and HDF5, the manifest, the lazy reader of many shards, and exporters."""
 
 from mlipq.store.columns import join_specs
-from mlipq.store.commit import commit_bytes, commit_json, committing, sha256_file, sync_folder
+from mlipq.store.commit import commit_bytes, commit_json, committing, sha256_file, sync_folder, unwritable
 from mlipq.store.dataset import Column, Dataset, open_dataset
 from mlipq.store.export import export
 from mlipq.store.manifest import Manifest, ShardEntry
@@ -29,5 +29,6 @@ __all__ = [
     "shard_problems",
     "structure_at",
     "sync_folder",
+    "unwritable",
     "write_shard",
 ]

@@ -50,7 +50,7 @@ def committing(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         _remove(temporary)
 
@@ -91,13 +91,14 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _remove(temporary: Path) -> None:
-    with suppress(OSError):  # a folder that vanished or turned read-only has been reported already
-        temporary.unlink(missing_ok=True)
-
-
-def _unwritable(path: Path, error: OSError) -> MlipqError:
+def unwritable(path: Path, error: OSError) -> MlipqError:
+    """Return what to raise where ``path`` could not be written: the cause, and what to do."""
     reason = error.strerror or str(error)
     if error.errno in _NO_SPACE:
         return IncompleteError(f"{path} was not written: {reason}. Free some space and run the same command again.")
     return InputError(f"{path} cannot be written: {reason}. Choose a folder that exists and can be written to.")
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # a folder that vanished or turned read-only has been reported already
+        temporary.unlink(missing_ok=True)

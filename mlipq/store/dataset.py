@@ -50,11 +50,11 @@ def open_dataset(path: str | Path) -> "Dataset":
     >>> ds[17].info["gfn1_energy"], ds["gfn1/energy"][:100].mean()  # doctest: +SKIP
     """
     path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} cannot be opened: no such file or folder")
     if not path.is_dir():
         with open_shard(path) as shard:
             return Dataset([path], [len(shard)], shard.specs)
-    if not (path / MANIFEST).is_file():
-        raise InputError(f"{path} has no {MANIFEST}: it is no dataset, or its job is not finished (mlipq finish)")
     manifest = Manifest.read(path / MANIFEST)
     files = [path / entry.file for entry in manifest.shards]
     specs = {spec.name: spec for spec in manifest.arrays}

@@ -171,6 +171,9 @@ class Manifest(_Record):
         """
         try:
             return cls.model_validate_json(path.read_bytes(), strict=True)
+        except FileNotFoundError as error:
+            hint = "it is no dataset, or its job is not finished (see: mlipq status)"
+            raise InputError(f"{path} cannot be opened: {error.strerror}; {hint}") from None
         except OSError as error:
             raise InputError(f"{path} cannot be opened: {error.strerror}") from error
         except ValidationError as error:

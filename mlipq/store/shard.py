@@ -207,7 +207,9 @@ def shard_suffix(path: Path) -> str:
     for suffix in (".zarr.zip", ".h5"):
         if path.name.endswith(suffix):
             return suffix
-    raise InputError(f"{path}: a shard's name ends in .zarr.zip or .h5")
+    raise InputError(
+        f"{path}: not a dataset: a shard's name ends in .zarr.zip or .h5, and a folder of shards holds a manifest.json"
+    )
 
 
 @contextmanager

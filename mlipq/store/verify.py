@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mlipq.errors import MlipqError
+from mlipq.errors import InputError, MlipqError
 from mlipq.store.commit import sha256_file
 from mlipq.store.manifest import MANIFEST, Manifest
-from mlipq.store.shard import read_shard
+from mlipq.store.shard import read_shard, shard_suffix
 from mlipq.store.table import Table
 from mlipq.structures.structure import identity, identity_hex, identity_words
 
@@ -38,7 +38,10 @@ def verify_dataset(path: Path) -> list[str]:
     CheckError
         If the manifest is not one.
     """
+    if not path.exists():
+        raise InputError(f"{path} cannot be opened: no such file or folder")
     if path.is_file():
+        shard_suffix(path)
         return list(_shard_content_problems(path))
     manifest = Manifest.read(path / MANIFEST)
     problems: list[str] = []

@@ -35,8 +35,6 @@ from filelock import FileLock, Timeout
 from mlipq.errors import InputError
 
 SETTING = "MLIPQ_BLAS"
-THREAD_SETTINGS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-"""Environment of every labeling child: one process a core, one thread each."""
 
 _NEEDED = ("dgemm_", "dsymm_", "dsyevd_", "dsygvd_", "dpotrf_", "dgetrf_")
 _LOCK_SECONDS = 30
@@ -136,9 +134,8 @@ def _load(path: Path | str) -> None:
 def _scipy_openblas() -> Blas:
     source = _installed_library("scipy_openblas32", "lib/libscipy_openblas*.so*")
     name = f"scipy-openblas32 {importlib.metadata.version('scipy-openblas32')}"
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
     folder = platformdirs.user_cache_path("mlipq") / "blas"
-    target = folder / f"libopenblas-mlipq-{digest}.so"
+    target = folder / f"libopenblas-mlipq-{_sha256(source)[:16]}.so"
     try:
         _make_once(target, lambda path: _strip_prefix(source, path))
         _load(target)
@@ -155,18 +152,38 @@ def _scipy_openblas() -> Blas:
 
 def _make_once(target: Path, make: Callable[[Path], None]) -> None:
     """Make a cached file once, whoever else is at it; it appears under its name only when complete."""
-    if target.exists():
+    if _is_whole(target):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_suffix(".lock"), timeout=_LOCK_SECONDS):
-        if target.exists():
+        if _is_whole(target):
             return
         with tempfile.TemporaryDirectory(prefix=".tmp-", dir=target.parent) as folder:
             made = Path(folder) / target.name
             make(made)
             with made.open("rb") as file:
                 os.fsync(file.fileno())
+            digest = Path(folder) / "digest"
+            digest.write_text(_sha256(made))
+            digest.replace(_digest_of(target))
             made.replace(target)
+
+
+def _is_whole(target: Path) -> bool:
+    """True where the cached file is the one that was made: loading a truncated library kills the process."""
+    try:
+        return _digest_of(target).read_text() == _sha256(target)
+    except OSError:
+        return False
+
+
+def _digest_of(target: Path) -> Path:
+    return target.with_suffix(".sha256")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _strip_prefix(source: Path, target: Path) -> None:

@@ -57,7 +57,9 @@ def run_dxtb(sample: Sample) -> dict[str, Any]:
     index = calculator.ihelp
     atom_of_orbital = index.shells_to_atom[index.orbitals_to_shell]
     momentum_of_orbital = index.angular[index.orbitals_to_shell].long()
-    populations = torch.zeros(len(numbers), 3).index_put_((atom_of_orbital, momentum_of_orbital), orbitals, accumulate=True)
+    populations = torch.zeros(len(numbers), 3).index_put_(
+        (atom_of_orbital, momentum_of_orbital), orbitals, accumulate=True
+    )
     return {
         **sample.key,
         "energy": round(float(result.total.sum()), 10),

@@ -79,7 +79,14 @@ def run_xtb(sample: Sample) -> dict[str, Any]:
         energy, gradient = parse_gradient(Path(folder, "gradient").read_text(), len(atoms))
         charges = [round(float(charge), 8) for charge in Path(folder, "charges").read_text().split()]
     gradient = [[round(value, 9) for value in row] for row in (gradient @ ROTATION).tolist()]
-    return {**sample.key, "charge": sample.charge, "uhf": uhf, "energy": energy, "charges": charges, "gradient": gradient}
+    return {
+        **sample.key,
+        "charge": sample.charge,
+        "uhf": uhf,
+        "energy": energy,
+        "charges": charges,
+        "gradient": gradient,
+    }
 
 
 def parse_gradient(text: str, n_atoms: int) -> tuple[float, NDArray[np.float64]]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import by_name, committed, worst
+from compare import by_name, committed, label, structure_of, worst
 
 from mlipq import units
 from mlipq.xtb.irreps import to_blocks
@@ -21,18 +21,19 @@ def test_enough_is_compared():
 
 
 @pytest.mark.parametrize("value", VALUES, ids=by_name)
-def test_populations_agree_with_dxtb(value, label_of):
-    structure, label = label_of(value)
-    populations = REFERENCE_OCCUPATION[structure.numbers] - label.arrays["gfn1/orbital_charges"]
+def test_populations_agree_with_dxtb(value):
+    structure = structure_of(value)
+    arrays = label(structure)
+    populations = REFERENCE_OCCUPATION[structure.numbers] - arrays["gfn1/orbital_charges"]
     assert worst(populations - value["populations"]) < 1e-5
-    assert worst(label.arrays["gfn1/atomic_charges"] - value["charges"]) < 1e-5
-    assert label.arrays["gfn1/energy"] / units.HARTREE == pytest.approx(value["energy"], rel=RELATIVE_ENERGY)
+    assert worst(arrays["gfn1/atomic_charges"] - value["charges"]) < 1e-5
+    assert arrays["gfn1/energy"] / units.HARTREE == pytest.approx(value["energy"], rel=RELATIVE_ENERGY)
 
 
 @pytest.mark.parametrize("value", VALUES, ids=by_name)
-def test_moments_hold_the_population_of_every_orbital(value, label_of):
-    _, label = label_of(value)
-    s, p, d = to_blocks(label.arrays["gfn1/orbital_moments"])
+def test_moments_hold_the_population_of_every_orbital(value):
+    arrays = label(structure_of(value))
+    s, p, d = to_blocks(arrays["gfn1/orbital_moments"])
     p_diagonals, d_diagonals = (np.diagonal(block, axis1=1, axis2=2) for block in (p, d))
     diagonals = np.concatenate([s[:, None], p_diagonals, d_diagonals[:, D_OF_DXTB]], axis=1)
     for ours, theirs in zip(diagonals, value["orbitals"], strict=True):

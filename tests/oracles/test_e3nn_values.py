@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import committed, worst
+from compare import committed, worst
 
 from mlipq.schema import MOMENT_IRREPS
 from mlipq.xtb.irreps import D_BASIS, P_BASIS

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import by_name, committed, worst
+from compare import by_name, committed, worst
 from make_xtb_values import chosen, run_xtb
 
 pytestmark = [

@@ -1,0 +1,107 @@
+"""What a job says at its end, and what it would take."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlipq.cli.output import counted, print_json, print_table
+
+if TYPE_CHECKING:
+    from mlipq.cli.progress import JobProgress
+    from mlipq.labeling.folder import OutputFolder, Plan
+    from mlipq.labeling.job import Job
+    from mlipq.store import Manifest
+
+
+def plan_rows(planned: "Plan") -> dict[str, Any]:
+    """What was planned, for a table."""
+    return {
+        "structures": planned.n_structures,
+        "atoms": sum(partition.n_atoms for partition in planned.partitions),
+        "partitions": len(planned.partitions),
+        **_reading_rows(planned),
+    }
+
+
+def print_estimate(job: "Job", base: Path, progress: "JobProgress", as_json: bool) -> None:
+    """Print what a job would take."""
+    from mlipq.cli.progress import duration
+    from mlipq.labeling.estimate import estimate
+
+    planned, found = estimate(job, base, progress.planning)
+    if as_json:
+        print_json({**found, "counts": planned.counts, "structures": planned.n_structures})
+        return
+    rows = {
+        **plan_rows(planned),
+        "core-hours": f"{found['core_seconds'] / 3600:.2g}",
+        "wall time": f"{duration(found['wall_seconds'])} on {counted(found['workers'], 'worker')}",
+        "shards": f"{found['shards']:,}, about {found['bytes'] / 1e6:,.2g} MB",
+        "BLAS": found["blas"],
+    }
+    print_table("dry run: nothing was written", rows)
+
+
+def print_summary(folder: "OutputFolder", manifest: "Manifest", as_json: bool, did_nothing: bool = False) -> None:
+    """Print what a finished job made."""
+    summary = _summary(folder, manifest)
+    if as_json:
+        print_json({**summary, "did_nothing": did_nothing})
+        return
+    if did_nothing:
+        print(f"{folder.path} is already labelled; there was nothing to do")
+    print_table(str(folder.path), _summary_rows(summary, folder.plan()))
+    if manifest.failures:
+        print(f"Why structures failed:  mlipq info {folder.path} --failures")
+    print(f"Use it in Python:       ds = mlipq.open_dataset({str(folder.path)!r}); ds[0]")
+
+
+def _summary(folder: "OutputFolder", manifest: "Manifest") -> dict[str, Any]:
+    planned = folder.plan()
+    sidecars = list(folder.sidecars(planned))
+    return {
+        "output": str(folder.path),
+        "structures": manifest.n_structures,
+        "atoms": manifest.n_atoms,
+        "elements": len(manifest.elements),
+        "failed": dict(sorted(manifest.failures.items())),
+        "flagged": dict(sorted(manifest.quality.items())),
+        "scf_attempts": dict(sorted(manifest.scf_attempts.items())),
+        "outliers": len(manifest.outliers),
+        "counts": planned.counts,
+        "unmapped_labels": planned.unmapped,
+        "shards": len(manifest.shards),
+        "bytes": sum(entry.bytes for entry in manifest.shards),
+        "single_point_seconds": round(sum(sidecar.seconds for sidecar in sidecars), 3),
+        "blas": sorted({sidecar.blas for sidecar in sidecars}),
+    }
+
+
+def _summary_rows(summary: dict[str, Any], planned: "Plan") -> dict[str, Any]:
+    from mlipq.cli.progress import duration
+
+    labeling = f"{duration(summary['single_point_seconds'])} of single points; BLAS: {', '.join(summary['blas'])}"
+    size = f"{summary['bytes'] / 1e6:,.2f} MB, {summary['bytes'] / max(summary['atoms'], 1):,.0f} bytes an atom"
+    return {
+        "structures": f"{summary['structures']:,} labelled, {summary['atoms']:,} atoms, {summary['elements']} elements",
+        "failed": summary["failed"],
+        "flagged": summary["flagged"],
+        "SCF rungs": {f"#{rung}": count for rung, count in summary["scf_attempts"].items()},
+        "energy outliers": summary["outliers"],
+        **_reading_rows(planned),
+        "shards": f"{summary['shards']:,}, {size}",
+        "labeling": labeling if summary["blas"] else "",
+    }
+
+
+def _reading_rows(planned: "Plan") -> dict[str, Any]:
+    """What reading the inputs met that the user should know of."""
+    counts = planned.counts
+    unmapped = f"{', '.join(planned.unmapped)} (kept under info/; see --reference)" if planned.unmapped else ""
+    return {
+        "rejected in reading": counts["rejected"],
+        "duplicates left out": counts["duplicates"],
+        "of them conflicting": counts["conflicts"],
+        "charge not given": f"{counts['charge_default']:,} took the default" if counts["charge_default"] else "",
+        "spin not given": f"{counts['spin_default']:,} took the default" if counts["spin_default"] else "",
+        "labels not mapped": unmapped,
+    }
