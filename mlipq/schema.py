@@ -106,7 +106,7 @@ class Flag(IntFlag):
     F_NET_FORCE = 1 << 7
     """Forces do not sum to zero within 1e-3 eV/Å."""
     F_NET_TORQUE = 1 << 8
-    """Torques do not sum to zero within 1e-3 eV per atom-radius (see the checks page)."""
+    """The net torque exceeds that of a force of 1e-3 eV/Å on the outermost atom."""
     F_LARGE_FORCE = 1 << 9
     """A force component exceeds 20 eV/Å."""
     F_SMALL_GAP = 1 << 10

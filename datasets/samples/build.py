@@ -62,7 +62,7 @@ class Frame:
         """True where the electrons can have that multiplicity."""
         charge, multiplicity = self.charge_and_spin
         electrons = sum(atomic_numbers[line.split()[0]] for line in self.lines[2:]) - charge
-        return (electrons + multiplicity) % 2 == 1
+        return bool((electrons + multiplicity) % 2)
 
     def is_named(self, name: str) -> bool:
         """Whether the comment gives this name."""

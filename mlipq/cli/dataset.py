@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mlipq.schema import ArraySpec
     from mlipq.store import Manifest
 
-OUTLIERS_SHOWN = 5
+LISTED = 5
+"""Conflicts and outliers; the manifest has them all."""
 
 DatasetPath = Annotated[Path, argument("Folder of a dataset, or one shard.", "DATASET")]
 Failures = Annotated[bool, option("List the structures that failed, and why.", "--failures")]
@@ -66,9 +67,6 @@ def info(dataset: DatasetPath, failures: Failures = False, as_json: bool = JSON_
 
 
 def _description(manifest: "Manifest") -> dict[str, Any]:
-    outliers = [f"{outlier.identity} (z = {outlier.z_score:.0f})" for outlier in manifest.outliers[:OUTLIERS_SHOWN]]
-    if len(manifest.outliers) > OUTLIERS_SHOWN:
-        outliers.append(f"and {len(manifest.outliers) - OUTLIERS_SHOWN:,} more in manifest.json")
     return {
         "structures": f"{manifest.n_structures:,} with {manifest.n_atoms:,} atoms",
         "elements": " ".join(manifest.elements),
@@ -78,10 +76,17 @@ def _description(manifest: "Manifest") -> dict[str, Any]:
         "flagged": manifest.quality,
         "SCF rungs": {f"#{rung}": count for rung, count in manifest.scf_attempts.items()},
         "duplicates": manifest.duplicates,
-        "conflicts": [f"{conflict.kept} and {conflict.dropped}" for conflict in manifest.conflicts],
-        "energy outliers": outliers,
+        "conflicts": _first(
+            [f"{c.kept} kept, {c.dropped} left out: {', '.join(c.labels)}" for c in manifest.conflicts]
+        ),
+        "energy outliers": _first([f"{o.identity}, z = {o.z_score:.0f}" for o in manifest.outliers]),
         "made with": manifest.provenance.software,
     }
+
+
+def _first(items: list[str]) -> str:
+    more = f"; and {len(items) - LISTED:,} more in manifest.json" if len(items) > LISTED else ""
+    return "; ".join(items[:LISTED]) + more
 
 
 def _arrays(specs: "dict[str, ArraySpec]") -> dict[str, str]:

@@ -94,7 +94,10 @@ def _checked_numbers(numbers: NDArray) -> NDArray[np.uint8]:
         raise RejectError("no_atoms", "the structure has no atoms")
     if numbers.min() < 1 or numbers.max() > _MAX_Z:
         row = int(np.flatnonzero((numbers < 1) | (numbers > _MAX_Z))[0])
-        raise RejectError("unknown_element", f"atom {row} (from 0) has Z = {numbers[row]}; elements are 1 to {_MAX_Z}")
+        message = (
+            f"atom {row} (from 0) has Z = {numbers[row]}; elements are 1 to {_MAX_Z}: dummy atoms must be taken out"
+        )
+        raise RejectError("unknown_element", message)
     return numbers.astype(np.uint8)
 
 
@@ -104,7 +107,7 @@ def _checked_lengths(lengths: NDArray, what: str) -> NDArray[np.float64]:
         raise RejectError(
             "bad_coordinates",
             f"{what} {row} (from 0) is {lengths[row].tolist()}; "
-            f"finite numbers below {LARGEST_COORDINATE:g} Å were expected",
+            f"finite numbers below {LARGEST_COORDINATE:g} Å were expected; correct the file, or leave the structure out",
         )
     return rounded(lengths)
 

@@ -104,7 +104,7 @@ def charge_and_spin(
     charge, quality = _charge(charges, options)
     electrons = total_z - charge
     if electrons < 0:
-        message = f"charge {charge:+d} leaves {electrons} electrons: the nuclei have {total_z} e"
+        message = f"charge {charge:+d} leaves {electrons} electrons: the nuclei have {total_z} e; correct the charge"
         raise RejectError("impossible_spin", message)
     spins, spin_used = _spin_statements(info, arrays, options)
     if spins:
@@ -141,9 +141,15 @@ def _matching(keys: tuple[str, ...], wanted: frozenset[str]) -> tuple[str, ...]:
 def _charge_value(key: str, value: Any, tolerance: float = _EXACT) -> int:
     number = _number(value)
     if number is None:
-        raise RejectError("bad_charge", f"{key}={value!r} is not a number; a total charge in e was expected")
+        raise RejectError(
+            "bad_charge",
+            f"{key}={value!r} is not a number; a total charge in e was expected; correct it or see --charge-key",
+        )
     if abs(number - round(number)) > tolerance:
-        raise RejectError("fractional_charge", f"{key}={value} is not an integer; a total charge must be")
+        raise RejectError(
+            "fractional_charge",
+            f"{key}={value} is not an integer, as a total charge is; correct it or see --charge-key",
+        )
     return round(number)
 
 
@@ -151,7 +157,9 @@ def _charge(statements: list[_Statement], options: ReadOptions) -> tuple[int, in
     if not statements:
         if options.charge_default is None:
             looked = options.charge_key or ", ".join(sorted(CHARGE_KEYS))
-            raise RejectError("charge_missing", f"no charge found (looked for {looked}) and the job sets no default")
+            raise RejectError(
+                "charge_missing", f"no charge found (looked for {looked}) and the job sets no default; see --charge"
+            )
         return options.charge_default, int(Flag.F_CHARGE_DEFAULT)
     if any(statement.means != statements[0].means for statement in statements):
         listed = " and ".join(map(str, statements))

@@ -117,7 +117,7 @@ def has_stock_blas() -> bool:
         return False
     spec = importlib.util.find_spec("tblite")
     if spec is None or spec.origin is None:
-        raise InputError("tblite is not installed; install it with: pip install 'tblite>=0.7'")
+        raise InputError("tblite is not installed; install it with: pip install 'tblite>=0.8'")
     bundled = Path(spec.origin).parent.parent / "tblite.libs"
     return any(bundled.glob("liblapack-*")) and not any(bundled.glob("*openblas*"))
 

@@ -65,7 +65,8 @@ def _refuse_atoms(structure: Structure) -> None:
         z = int(outside[0])
         symbol = chemical_symbols[z] if z < len(chemical_symbols) else "?"
         raise LabelError(
-            "unknown_element", f"GFN1-xTB covers H (1) to Rn ({GFN1_MAX_Z}); the structure holds Z = {z} ({symbol})"
+            "unknown_element",
+            f"GFN1-xTB covers H (1) to Rn ({GFN1_MAX_Z}); the structure holds Z = {z} ({symbol}); leave it out",
         )
     if not np.isfinite(structure.positions).all():
         atom = int(np.flatnonzero(~np.isfinite(structure.positions).all(axis=1))[0])
@@ -78,7 +79,7 @@ def _refuse_electrons(structure: Structure) -> None:
         raise LabelError(
             "no_electrons",
             f"charge {structure.charge:+d} leaves {electrons} of {electrons + structure.charge} valence electrons; GFN1 needs at "
-            "least one",
+            "least one; correct the charge",
         )
     unpaired = unpaired_electrons(structure.numbers, structure.charge, structure.multiplicity)
     orbitals = n_orbitals(structure.numbers)

@@ -12,7 +12,7 @@ from mlipq.xtb.ladder import Rung
 from mlipq.xtb.orbitals import Blocks, on_site_blocks, shell_populations
 from mlipq.xtb.parameters import SHELL_CAPACITY
 
-POPULATION_MARGIN = 0.3
+POPULATION_MARGIN = 0.15
 """Electrons by which a shell may be under-empty or over-full before a solution is unphysical."""
 
 

@@ -33,9 +33,9 @@ def run(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd="/")
 
 
-def plan_in_small_partitions(inputs: Path, out: Path, seconds: float = 0.15) -> None:
+def plan_in_small_partitions(inputs: Path, out: Path, seconds: float = 0.07, **settings: str) -> None:
     """Plan as ``mlipq plan`` does, with smaller partitions."""
-    job = make_job({"inputs": [str(inputs)], "output": str(out)}, "a test")
+    job = make_job({"inputs": [str(inputs)], "output": str(out), **settings}, "a test")
     least, planning.PARTITION_SECONDS = planning.PARTITION_SECONDS, (seconds, 120.0)
     try:
         planning.make_plan(find_sources(job, Path()), job, OutputFolder(out))

@@ -78,14 +78,13 @@ def run_xtb(sample: Sample) -> dict[str, Any]:
             raise RuntimeError(f"{sample.key}: xtb failed: {done.stdout[-500:]}{done.stderr[-500:]}")
         energy, gradient = parse_gradient(Path(folder, "gradient").read_text(), len(atoms))
         charges = [round(float(charge), 8) for charge in Path(folder, "charges").read_text().split()]
-    gradient = [[round(value, 9) for value in row] for row in (gradient @ ROTATION).tolist()]
     return {
         **sample.key,
         "charge": sample.charge,
         "uhf": uhf,
         "energy": energy,
         "charges": charges,
-        "gradient": gradient,
+        "gradient": [[round(value, 9) for value in row] for row in (gradient @ ROTATION).tolist()],
     }
 
 

@@ -1,0 +1,121 @@
+"""What is there to see of a job and a dataset, for people and as JSON."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from command import MLIPQ
+
+import mlipq as package
+from mlipq.cli.progress import duration
+
+
+def test_a_dry_run_writes_nothing(mlipq, water):
+    ended = mlipq("label", "water.xyz", "-o", "out", "--dry-run", "--json")
+    assert ended.code == 0
+    assert ended.json["structures"] == 1
+    assert ended.json["wall_seconds"] > ended.json["core_seconds"] > 0
+    assert [path.name for path in water.parent.iterdir()] == ["water.xyz"]
+
+
+def test_three_steps_by_hand(mlipq, water):
+    planned = mlipq("plan", "water.xyz", "-o", "out")
+    assert "Next:  mlipq partition out 0; mlipq finish out" in planned.out
+    for verb in ("status", "finish"):
+        waiting = mlipq(verb, "out")
+        assert waiting.code == 3
+        assert "mlipq label out" in waiting.out + waiting.err
+    assert mlipq("status", "out", "--json").json["missing"] == [0]
+    assert mlipq("info", "out").code == 2
+    assert mlipq("partition", "out", "0", "--json").json == {"labelled": [0], "were_done": []}
+    assert mlipq("partition", "out", "0", "--json").json == {"labelled": [], "were_done": [0]}
+    assert mlipq("status", "out").code == 3
+    assert mlipq("finish", "out").code == 0
+    found = mlipq("status", "out", "--json")
+    assert found.code == 0
+    assert found.json["finished"] is True
+    assert found.json["labelled"] == 1
+
+
+def test_a_finished_job_says_so_and_does_nothing(mlipq, finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    ended = mlipq("label", finished)
+    assert ended.code == 0
+    assert "already labelled; there was nothing to do" in ended.out
+    assert ended.err == ""
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_info(mlipq, finished):
+    shown = mlipq("info", finished).out
+    assert "1 with 3 atoms" in shown
+    assert "GFN1-xTB" in shown
+    assert "gfn1/forces           per atom (3) in eV/Å: Minus the gradient of the energy\n" in shown
+    assert mlipq("info", finished, "--json").json["shards"][0]["n_structures"] == 1
+    (shard,) = (finished / "shards").glob("*.zarr.zip")
+    names = [array["name"] for array in mlipq("info", shard, "--json").json["arrays"]]
+    assert "gfn1/energy" in names
+
+
+def test_piped_tables_have_one_line_a_row_and_no_padding(mlipq, finished):
+    shown = mlipq("info", finished).out
+    rows = [line for line in shown.splitlines() if line.startswith("gfn1/")]
+    assert len(rows) == sum(name.startswith("gfn1/") for name in package.open_dataset(finished).specs)
+    assert all(line == line.rstrip() for line in shown.splitlines())
+    assert "\x1b" not in shown
+
+
+def test_tables_fit_the_terminal(finished):
+    script = shutil.which("script")
+    if script is None:
+        pytest.skip("needs a pseudo-terminal, by the program script")
+    done = subprocess.run(
+        [script, "-qec", f"stty cols 80; {MLIPQ} info {finished}", "/dev/null"], capture_output=True, text=True
+    )
+    lines = [line.rstrip("\r") for line in done.stdout.split("\n") if str(finished) not in line]
+    assert any(line.startswith("gfn1/orbital_moments") for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("form", ["zarr", "h5"])
+def test_an_export_to_shards_verifies(mlipq, finished, form):
+    exported = mlipq("export", finished, "--to", form, "-o", "copy", "--json")
+    assert exported.code == 0
+    assert exported.json == {"output": "copy", "format": form, "structures": 1}
+    verified = mlipq("verify", "copy", "--json")
+    assert verified.code == 0
+    assert verified.json == {"dataset": "copy", "problems": [], "structures": 1}
+    again = mlipq("export", finished, "--to", form, "-o", "copy")
+    assert again.code == 2
+    assert "there already" in again.err
+
+
+def test_verify_says_what_is_wrong(mlipq, finished):
+    shutil.copytree(finished, "copy")
+    (shard,) = Path("copy/shards").glob("*.zarr.zip")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    ended = mlipq("verify", "copy")
+    assert ended.code == 1
+    assert f"{shard.name}: sha256 " in ended.err
+    as_json = mlipq("verify", "copy", "--json")
+    assert as_json.code == 1
+    assert len(as_json.json["problems"]) == 1
+
+
+def test_doctor(mlipq):
+    ended = mlipq("doctor", "--json")
+    assert ended.code == 0
+    assert ended.json["ready"] is True
+    assert Path(ended.json["samples"], "qm7.extxyz.gz").is_file()
+    assert Path(ended.json["job files"], "label-folder.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (3599.6, "1 h 00 min"), (1e6, "277 h 46 min")],
+)  # fmt: skip
+def test_durations(seconds, text):
+    assert duration(seconds) == text
