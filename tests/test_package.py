@@ -71,22 +71,21 @@ def test_an_installed_wheel_labels_in_an_empty_folder(installed, tmp_path):
     assert samples.is_relative_to(installed.parents[1])
     for path in resources.samples().iterdir():
         assert (samples / path.name).read_bytes() == path.read_bytes()
-    done = run("label", samples / "crystals.extxyz", samples / "qm7.extxyz.gz", "-o", "out", "--json")
+    done = run("label", samples / "crystals.extxyz", samples / "qm7.extxyz.gz", "-o", "out", "--workers", "1", "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["structures"] == 200
     assert summary["failed"] == {"periodic": 4}
-    assert run("verify", "out").returncode == 0
     planned = run("plan", Path(doctor["job files"]) / "qm7-reference.yaml", "-o", "jobs")
     assert planned.returncode == 0, planned.stderr
     assert sorted(path.name for path in work.iterdir()) == ["jobs", "out"]
 
 
-@pytest.mark.parametrize(("module", "allowed"), [("mlipq", set()), ("mlipq.cli.main", set())])
-def test_importing_loads_nothing_heavy(module, allowed):
+@pytest.mark.parametrize("module", ["mlipq", "mlipq.cli.main"])
+def test_importing_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert set(loaded) & HEAVY <= allowed
+    assert not set(loaded) & HEAVY
 
 
 def test_the_public_names_are_there():

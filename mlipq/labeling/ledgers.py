@@ -5,11 +5,15 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from mlipq.errors import IncompleteError
 from mlipq.labeling.folder import Duplicate, Failure
+from mlipq.store import unwritable
 from mlipq.structures import Rejected, Structure
 
 
@@ -20,9 +24,11 @@ class Ledgers:
         self.counts: Counter[str] = Counter(
             read=0, rejected=0, duplicates=0, conflicts=0, charge_default=0, spin_default=0
         )
-        self._files = [
-            (stage / name).open("w", newline="", encoding="utf-8") for name in ("rejected.csv", "duplicates.csv")
-        ]
+        self._stage = stage
+        with _full_disk_told(stage):
+            self._files = [
+                (stage / name).open("w", newline="", encoding="utf-8") for name in ("rejected.csv", "duplicates.csv")
+            ]
         self._rejected = csv.DictWriter(self._files[0], list(Failure.model_fields), lineterminator="\n")
         self._duplicates = csv.DictWriter(self._files[1], list(Duplicate.model_fields), lineterminator="\n")
         self._rejected.writeheader()
@@ -40,7 +46,8 @@ class Ledgers:
             attempts=0,
             seconds=0.0,
         )
-        self._rejected.writerow(row.model_dump())
+        with _full_disk_told(self._stage):
+            self._rejected.writerow(row.model_dump())
 
     def duplicate(self, identity: bytes, item: Structure, first: tuple[str, int, dict[str, str]]) -> None:
         self.counts["duplicates"] += 1
@@ -60,14 +67,15 @@ class Ledgers:
             first_source_index=source_index,
             conflict="; ".join(differing),
         )
-        self._duplicates.writerow(row.model_dump())
+        with _full_disk_told(self._stage):
+            self._duplicates.writerow(row.model_dump())
 
     def __enter__(self) -> "Ledgers":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._files:
-            file.close()
+        with _full_disk_told(self._stage), self._files[0], self._files[1]:
+            pass  # closing writes what is buffered
 
 
 class Seen:
@@ -75,13 +83,14 @@ class Seen:
 
     def __init__(self, stage: Path) -> None:
         self._path = stage / "seen.sqlite"
-        self._database = sqlite3.connect(self._path, isolation_level=None)
-        self._database.execute("pragma journal_mode = off")
-        self._database.execute("pragma synchronous = off")
-        self._database.execute(
-            "create table seen (identity blob primary key, file text, frame int, labels text) without rowid"
-        )
-        self._database.execute("begin")
+        with _full_disk_told(stage):
+            self._database = sqlite3.connect(self._path, isolation_level=None)
+            self._database.execute("pragma journal_mode = off")
+            self._database.execute("pragma synchronous = off")
+            self._database.execute(
+                "create table seen (identity blob primary key, file text, frame int, labels text) without rowid"
+            )
+            self._database.execute("begin")
         self._content = hashlib.sha256()
         self.names: set[str] = set()
 
@@ -91,11 +100,12 @@ class Seen:
         self._content.update(identity + labels.encode())
         self.names.update(structure.info, (f"reference/{name}" for name in structure.reference))
         row = (identity, structure.source_file, structure.source_index, labels)
-        if self._database.execute("insert or ignore into seen values (?, ?, ?, ?)", row).rowcount:
-            return None
-        found = self._database.execute(
-            "select file, frame, labels from seen where identity = ?", (identity,)
-        ).fetchone()
+        with _full_disk_told(self._path):
+            if self._database.execute("insert or ignore into seen values (?, ?, ?, ?)", row).rowcount:
+                return None
+            found = self._database.execute(
+                "select file, frame, labels from seen where identity = ?", (identity,)
+            ).fetchone()
         return found[0], found[1], json.loads(found[2])
 
     def digest(self) -> str:
@@ -107,7 +117,19 @@ class Seen:
 
     def __exit__(self, *_: object) -> None:
         self._database.close()
-        self._path.unlink()
+        self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _full_disk_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
+    except sqlite3.OperationalError as error:
+        raise IncompleteError(
+            f"{path} was not written: {error}. Free some space and run the same command again."
+        ) from error
 
 
 def _label_texts(structure: Structure) -> dict[str, str]:

@@ -35,11 +35,12 @@ class Rung:
 
 _CEH_GUESS = 2
 _SHORT = {"mixer-memory": 20}
-"""tblite's Broyden mixer remembers every iteration by default, which makes long runs slow and no more likely to converge."""
+"""tblite's Broyden mixer remembers every iteration by default, which makes long runs slow and no likelier to converge."""
 
 LADDER = (
     Rung("defaults"),
-    Rung("more iterations, short mixing history", {"mixer-memory": 8}, iterations=500),
+    Rung("more iterations", {"mixer-memory": 50}, iterations=500),
+    Rung("a short mixing history", {"mixer-memory": 8}, iterations=500),
     Rung("stronger damping", {**_SHORT, "mixer-damping": 0.3}, iterations=500),
     Rung("another guess (CEH)", {**_SHORT, "guess": _CEH_GUESS}, iterations=500),
     Rung("annealing from 3000 K", {**_SHORT, "annealing": (3000 * KELVIN_IN_HARTREE, 5, 5)}, iterations=500),
@@ -47,7 +48,7 @@ LADDER = (
 )
 """Tried from the top; the row's number is what ``gfn1/scf_attempt`` holds.
 
-Chosen on the structures of MOPAC PM7 and GSCDB138 that the defaults fail on (tests/oracles/README.md): rungs 1, 2 and 5 find every
-solution that any option found. Damping of 0.1 and tblite's EEQ guess are left out: on lanthanide complexes they converge to
+Chosen on the structures of MOPAC PM7 and GSCDB138 that the defaults fail on (tests/oracles/README.md): rungs 1, 2, 3 and 6 find
+every physical solution that any option found. Damping of 0.1 and tblite's EEQ guess are left out: on lanthanide complexes they converge to
 spurious solutions hundreds of Hartree too low, or to states 0.4 to 0.8 Hartree too high.
 """

@@ -126,7 +126,7 @@ class Running:
     def wait_for(self, job: Job, partitions: int) -> None:
         """Wait until so many partitions are done and every worker is labeling."""
         reached = until(
-            lambda: job.done() >= partitions and len(self.labeling()) >= WORKERS or self.client.poll() is not None, 60
+            lambda: (job.done() >= partitions and len(self.labeling()) >= WORKERS) or self.client.poll() is not None, 60
         )
         assert reached and self.client.poll() is None, self.client.communicate()
 

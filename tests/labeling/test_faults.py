@@ -65,6 +65,7 @@ def test_a_killed_worker(job, undisturbed):
     assert_undisturbed(job, undisturbed)
 
 
+@slow
 def test_killed_labeling_children(job, undisturbed):
     with Running("label", job.out, "--workers", WORKERS) as running:
         running.wait_for(job, 1)
@@ -99,7 +100,7 @@ def test_everything_killed_at_once(job, undisturbed):
     go_on(job, undisturbed)
 
 
-def test_ctrl_c(job, undisturbed):
+def test_ctrl_c(job):
     with Running("label", job.out, "--workers", WORKERS) as running:
         running.wait_for(job, 1)
         running.interrupt()
@@ -108,7 +109,7 @@ def test_ctrl_c(job, undisturbed):
         assert_clean(stdout + stderr)
         assert "interrupted; the same command goes on from here" in stderr
         assert running.orphans(5) == []
-    go_on(job, undisturbed)
+    assert job.leftovers() == [] and run("status", job.out).returncode == 3
 
 
 @slow

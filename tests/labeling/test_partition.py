@@ -1,7 +1,6 @@
 """One partition: what hangs or dies is one row of the ledger, the rest is labelled; and trying again what failed."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -98,7 +97,7 @@ def test_a_damaged_packed_input_is_not_labelled(folder, plan):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(CheckError, match="not the file that was planned .*in another folder"):
+    with pytest.raises(CheckError, match=r"not the file that was planned .*in another folder"):
         label(folder, plan)
     path.unlink()
     with pytest.raises(InputError, match=r"part-00000\.zarr\.zip cannot be opened"):
@@ -120,4 +119,4 @@ def test_a_failure_keeps_its_place_in_the_ledger(samples, tmp_path):
     assert json.loads(done.stdout)["structures"] == 3
     (row,) = json.loads(run("info", tmp_path / "out", "--failures", "--json").stdout)
     assert row["source_file"].endswith("in.extxyz") and row["source_index"] == "1"
-    assert Job(tmp_path / "out").leftovers() == [] and os.listdir(tmp_path / "out" / "shards")
+    assert Job(tmp_path / "out").leftovers() == []
