@@ -48,7 +48,9 @@ def main() -> None:
     for low, high in ((0, 30), (30, 60), (60, 120), (120, 240), (240, 480), (480, 2000)):
         part = (n >= low) & (n < high)
         if part.any():
-            print(f"  {low:4d}–{high:4d} orbitals: {part.sum():5d} structures, Σ ratio {predicted[part].sum() / t[part].sum():.2f}, mean {1e3 * t[part].mean():.1f} ms")
+            print(
+                f"  {low:4d}–{high:4d} orbitals: {part.sum():5d} structures, Σ ratio {predicted[part].sum() / t[part].sum():.2f}, mean {1e3 * t[part].mean():.1f} ms"
+            )
 
 
 if __name__ == "__main__":

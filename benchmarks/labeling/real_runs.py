@@ -1,7 +1,7 @@
 """Describe labelled datasets as the table in RESULTS.md: what was labelled, failed, flagged, retried, and how physical it is.
 
-    mlipq label qm7.extxyz.gz -o qm7
-    python benchmarks/labeling/real_runs.py qm7 gscdb138 …
+mlipq label qm7.extxyz.gz -o qm7
+python benchmarks/labeling/real_runs.py qm7 gscdb138 …
 """
 
 import argparse
@@ -60,7 +60,9 @@ def main() -> None:
     parser.add_argument("--failures", action="store_true", help="list the failures by class too")
     args = parser.parse_args()
     columns = [describe(path) for path in args.outputs]
-    print(f"{date.today()}, Python {platform.python_version()}, {mlipq.open_dataset(args.outputs[0]).manifest.provenance.software}\n")
+    print(
+        f"{date.today()}, Python {platform.python_version()}, {mlipq.open_dataset(args.outputs[0]).manifest.provenance.software}\n"
+    )
     for key in columns[0]:
         print("| " + " | ".join([key, *(column[key] for column in columns)]) + " |")
         if key == "dataset":

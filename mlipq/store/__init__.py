@@ -4,9 +4,9 @@ from mlipq.store.columns import join_specs
 from mlipq.store.commit import commit_bytes, commit_json, committing, sha256_file, sync_folder, unwritable
 from mlipq.store.dataset import Column, Dataset, open_dataset
 from mlipq.store.export import export
+from mlipq.store.files import open_shard, read_shard, shard_problems, write_shard
 from mlipq.store.manifest import Manifest, ShardEntry
 from mlipq.store.packing import atoms_at, pack, structure_at
-from mlipq.store.shard import open_shard, read_shard, shard_problems, write_shard
 from mlipq.store.table import Table
 
 __all__ = [

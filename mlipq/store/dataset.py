@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from mlipq.errors import CheckError, InputError
 from mlipq.schema import ArraySpec
 from mlipq.store.columns import conform, empty_table
+from mlipq.store.files import open_shard, read_shard
 from mlipq.store.manifest import MANIFEST, Manifest
 from mlipq.store.packing import atoms_at, structure_at
-from mlipq.store.shard import Shard, damage_named, open_shard, read_shard
+from mlipq.store.shard import Shard, damage_named
 from mlipq.store.table import Table, offsets_from
 from mlipq.structures.structure import Structure, identity_words
 

@@ -17,9 +17,9 @@ from mlipq.store.columns import is_missing
 from mlipq.store.commit import TEMPORARY_PREFIX, committing, sync_folder
 from mlipq.store.dataset import Dataset
 from mlipq.store.extxyz import frame_text
+from mlipq.store.files import open_shard, read_shard, shard_suffix, write_shard
 from mlipq.store.manifest import MANIFEST, Manifest, ShardEntry
 from mlipq.store.packing import REFERENCE, atoms_at
-from mlipq.store.shard import open_shard, read_shard, shard_suffix, write_shard
 from mlipq.store.table import Table
 
 Format = Literal["extxyz", "zarr", "h5"]
@@ -70,6 +70,8 @@ def export(
 
 
 def _export_extxyz(dataset: Dataset, path: Path, energy: str | None, forces: str | None, progress: Progress) -> None:
+    if path.exists():
+        raise InputError(f"{path} is there already; name a file that does not exist yet")
     energy = _chosen_energy(dataset.specs, energy)
     forces = _chosen_forces(dataset.specs, energy, forces)
     done = 0

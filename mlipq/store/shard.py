@@ -10,10 +10,10 @@ from typing import Self, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mlipq.errors import CheckError, InputError, MlipqError
+from mlipq.errors import CheckError, MlipqError
 from mlipq.schema import KNOWN_ARRAYS, ArraySpec, Level
 from mlipq.store.columns import dtype_name
-from mlipq.store.commit import Json, commit_bytes
+from mlipq.store.commit import Json
 from mlipq.store.table import Table, offsets_from, ragged_rows
 from mlipq.store.validation import offset_problems, table_problems
 
@@ -32,7 +32,7 @@ STORED_DTYPES = {"bool", "str", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", 
 class Shard(ABC):
     """A shard open for reading; arrays stay on disk until asked for.
 
-    Use :func:`open_shard`. Subclasses fill the attributes and implement :meth:`_read` and :meth:`close`.
+    Use :func:`mlipq.store.files.open_shard`. Subclasses fill the attributes and implement :meth:`_read` and :meth:`close`.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Shard(ABC):
         offsets = self.read("atom_offsets", 0, len(self) + 1)
         problems = offset_problems(offsets, self.rows.get("atomic_numbers", 0))
         if problems:
-            raise CheckError(f"{self.path}: {_listed(problems)}")
+            raise CheckError(f"{self.path}: {listed(problems)}")
         return offsets
 
     def read(self, name: str, start: int, stop: int) -> NDArray:
@@ -118,98 +118,6 @@ class Shard(ABC):
             except CheckError as error:
                 damage.append(str(error))
         return table, damage or table_problems(table)
-
-
-def open_shard(path: Path) -> Shard:
-    """Open a shard of either format for reading.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, or its name ends neither in ``.zarr.zip`` nor in ``.h5``.
-    CheckError
-        If the file is damaged, cut off, or not a shard.
-    """
-    suffix = shard_suffix(path)
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise InputError(f"{path} cannot be opened: {error.strerror}") from error
-    with damage_named(path, "the file"):
-        if suffix == ".h5":
-            from mlipq.store.hdf5_shard import Hdf5Shard
-
-            shard: Shard = Hdf5Shard(path)
-        else:
-            from mlipq.store.zarr_shard import ZarrShard
-
-            shard = ZarrShard(path)
-    return shard
-
-
-def write_shard(path: Path, table: Table, attributes: Mapping[str, Json]) -> None:
-    """Write a table as one file, atomically; equal tables and attributes give equal bytes.
-
-    Parameters
-    ----------
-    path
-        Ends in ``.zarr.zip`` or ``.h5``, which chooses the format.
-    attributes
-        Said of the whole shard, beside ``format`` and ``format_version``.
-
-    Raises
-    ------
-    CheckError
-        If the table does not obey the schema; nothing is written.
-    IncompleteError, InputError
-        If the file cannot be written; nothing is left behind.
-    """
-    suffix = shard_suffix(path)
-    problems = table_problems(table)
-    if problems:
-        raise CheckError(f"{path} was not written: {_listed(problems)}")
-    if suffix == ".h5":
-        from mlipq.store.hdf5_shard import encode
-    else:
-        from mlipq.store.zarr_shard import encode
-    commit_bytes(path, encode(table, attributes))
-
-
-def read_shard(path: Path) -> Table:
-    """Read a whole shard into memory.
-
-    Raises
-    ------
-    InputError
-        If there is no such file.
-    CheckError
-        If it is damaged, cut off or does not obey the schema; the message names file and array.
-    """
-    with open_shard(path) as shard:
-        table, problems = shard.load()
-    if problems:
-        raise CheckError(f"{path}: {_listed(problems)}. Restore the file, or label its partition again.")
-    return table
-
-
-def shard_problems(path: Path) -> list[str]:
-    """Return everything that is wrong with a shard, one sentence an item; empty where it is sound."""
-    try:
-        with open_shard(path) as shard:
-            return shard.load()[1]
-    except MlipqError as error:
-        return [str(error)]
-
-
-def shard_suffix(path: Path) -> str:
-    """Return ``.zarr.zip`` or ``.h5``, or raise an :class:`~mlipq.errors.InputError`."""
-    for suffix in (".zarr.zip", ".h5"):
-        if path.name.endswith(suffix):
-            return suffix
-    raise InputError(
-        f"{path}: not a dataset: a shard's name ends in .zarr.zip or .h5, and a folder of shards holds a manifest.json"
-    )
 
 
 @contextmanager
@@ -279,6 +187,7 @@ def check_chunk(name: str, chunk: tuple[int, ...], itemsize: int) -> None:
         raise CheckError(f"array {name} has chunks {chunk}, larger than {MAX_CHUNK_BYTES} bytes")
 
 
-def _listed(problems: list[str], limit: int = 5) -> str:
+def listed(problems: list[str], limit: int = 5) -> str:
+    """Join problems for a message, the first few in words."""
     more = f"; and {len(problems) - limit} more" if len(problems) > limit else ""
     return "; ".join(problems[:limit]) + more

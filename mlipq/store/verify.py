@@ -7,8 +7,8 @@ import numpy as np
 
 from mlipq.errors import InputError, MlipqError
 from mlipq.store.commit import sha256_file
+from mlipq.store.files import read_shard, shard_suffix
 from mlipq.store.manifest import MANIFEST, Manifest
-from mlipq.store.shard import read_shard, shard_suffix
 from mlipq.store.table import Table
 from mlipq.structures.structure import identity, identity_hex, identity_words
 

@@ -91,6 +91,14 @@ def test_an_export_to_shards_verifies(mlipq, finished, form):
     assert "there already" in again.err
 
 
+def test_an_export_never_replaces_a_file(mlipq, finished, water):
+    before = water.read_bytes()
+    ended = mlipq("export", finished, "--to", "extxyz", "-o", water)
+    assert ended.code == 2
+    assert "is there already; name a file that does not exist yet" in ended.err
+    assert water.read_bytes() == before
+
+
 def test_verify_says_what_is_wrong(mlipq, finished):
     shutil.copytree(finished, "copy")
     (shard,) = Path("copy/shards").glob("*.zarr.zip")

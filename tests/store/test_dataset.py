@@ -190,7 +190,7 @@ def test_a_shard_that_is_not_what_the_manifest_says(tmp_path):
 
 
 def test_what_cannot_be_opened(tmp_path):
-    with pytest.raises(InputError, match=r"no manifest\.json"):
+    with pytest.raises(InputError, match="it is no dataset, or its job is not finished"):
         open_dataset(tmp_path)
     with pytest.raises(InputError, match="cannot be opened"):
         open_dataset(tmp_path / "absent.h5")

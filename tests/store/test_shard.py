@@ -14,6 +14,7 @@ from molecules import SPECS, SUFFIXES, assert_same, g2_table, only_files, tables
 
 from mlipq.errors import CheckError, InputError
 from mlipq.store import open_shard, pack, read_shard, shard_problems, write_shard
+from mlipq.store import files as files_module
 from mlipq.store import shard as shard_module
 
 EACH_FORMAT = pytest.mark.parametrize("suffix", SUFFIXES)
@@ -146,7 +147,7 @@ def test_what_breaks_the_schema_is_neither_written_nor_read(tmp_path, suffix, ch
     assert said in str(refused.value) and only_files(tmp_path) == []
     if "text" in said:
         return  # no library would write these either
-    monkeypatch.setattr(shard_module, "table_problems", lambda table: [])
+    monkeypatch.setattr(files_module, "table_problems", lambda table: [])
     write_shard(path, broken(change), {})
     monkeypatch.undo()
     assert any(said in problem for problem in shard_problems(path))

@@ -32,7 +32,13 @@ SAMPLES = str(Path(__file__).parents[2] / "datasets" / "samples")
 
 def label(home: Path, before: str = "", **environment: str) -> dict:
     """Label one complex in a fresh process with an empty home."""
-    variables = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "OPENBLAS_NUM_THREADS": "1", **environment}
+    variables = {
+        **os.environ,
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "OPENBLAS_NUM_THREADS": "1",
+        **environment,
+    }
     variables.pop(blas.SETTING, None)
     variables.update({key: value for key, value in environment.items() if key == blas.SETTING})
     code = LABEL.format(before=before, samples=SAMPLES)

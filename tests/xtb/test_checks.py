@@ -12,7 +12,9 @@ from mlipq.xtb.parameters import SHELL_CAPACITY, unpaired_electrons, valence_ele
 
 
 def atoms(numbers, positions, charge=0, multiplicity=1, **cell) -> Structure:
-    return Structure(np.array(numbers, dtype="u1"), np.array(positions, dtype=float).reshape(-1, 3), charge, multiplicity, **cell)
+    return Structure(
+        np.array(numbers, dtype="u1"), np.array(positions, dtype=float).reshape(-1, 3), charge, multiplicity, **cell
+    )
 
 
 WATER = ([8, 1, 1], [[0, 0, 0.119], [0, 0.763, -0.477], [0, -0.763, -0.477]])

@@ -96,7 +96,7 @@ def test_labels_turn_with_the_molecule(molecules, labels, rotation):
 
 def test_labels_do_not_depend_on_place(molecules, labels):
     for structure, arrays in zip(molecules[:8], labels, strict=False):
-        shifted = STRICT.label(moved(structure, structure.positions + [3.0, -7.0, 11.0])).arrays
+        shifted = STRICT.label(moved(structure, structure.positions + np.array([3.0, -7.0, 11.0]))).arrays
         for name in ("gfn1/energy", "gfn1/forces", "gfn1/dipole", "gfn1/orbital_moments"):
             assert np.abs(shifted[name] - arrays[name]).max() < 1e-6, name
 
@@ -104,7 +104,9 @@ def test_labels_do_not_depend_on_place(molecules, labels):
 def test_labels_follow_the_order_of_atoms(molecules, labels):
     for structure, arrays in zip(molecules[:8], labels, strict=False):
         order = np.random.default_rng(7).permutation(len(structure))
-        shuffled = Structure(structure.numbers[order], structure.positions[order], structure.charge, structure.multiplicity)
+        shuffled = Structure(
+            structure.numbers[order], structure.positions[order], structure.charge, structure.multiplicity
+        )
         found = STRICT.label(shuffled).arrays
         for name in ("gfn1/forces", "gfn1/orbital_moments", "gfn1/atomic_charges"):
             assert np.abs(found[name] - arrays[name][order]).max() < 1e-6, name
@@ -128,7 +130,10 @@ def test_dipole_is_minus_the_slope_of_the_energy_in_a_field(samples):
     structure = next(s for s in samples("qm7") if len(s) > 10)
     dipole = STRICT.label(structure).arrays["gfn1/dipole"] / units.BOHR
     field = 1e-3
-    slope = [(field_energy(structure, -field, axis) - field_energy(structure, field, axis)) / (2 * field) for axis in range(3)]
+    slope = [
+        (field_energy(structure, -field, axis) - field_energy(structure, field, axis)) / (2 * field)
+        for axis in range(3)
+    ]
     assert np.abs(np.array(slope) - dipole).max() < 1e-4
 
 

@@ -1,0 +1,101 @@
+"""Shard files of either format, by the suffix of their name: open, read, write."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlipq.errors import CheckError, InputError, MlipqError
+from mlipq.store.commit import Json, commit_bytes
+from mlipq.store.shard import Shard, damage_named, listed
+from mlipq.store.table import Table
+from mlipq.store.validation import table_problems
+
+
+def open_shard(path: Path) -> Shard:
+    """Open a shard of either format for reading.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or its name ends neither in ``.zarr.zip`` nor in ``.h5``.
+    CheckError
+        If the file is damaged, cut off, or not a shard.
+    """
+    suffix = shard_suffix(path)
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}") from error
+    with damage_named(path, "the file"):
+        # each library is loaded only for its own format
+        if suffix == ".h5":
+            from mlipq.store.hdf5_shard import Hdf5Shard
+
+            return Hdf5Shard(path)
+        from mlipq.store.zarr_shard import ZarrShard
+
+        return ZarrShard(path)
+
+
+def write_shard(path: Path, table: Table, attributes: Mapping[str, Json]) -> None:
+    """Write a table as one file, atomically; equal tables and attributes give equal bytes.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.zarr.zip`` or ``.h5``, which chooses the format.
+    attributes
+        Said of the whole shard, beside ``format`` and ``format_version``.
+
+    Raises
+    ------
+    CheckError
+        If the table does not obey the schema; nothing is written.
+    IncompleteError, InputError
+        If the file cannot be written; nothing is left behind.
+    """
+    suffix = shard_suffix(path)
+    problems = table_problems(table)
+    if problems:
+        raise CheckError(f"{path} was not written: {listed(problems)}")
+    if suffix == ".h5":
+        from mlipq.store.hdf5_shard import encode
+    else:
+        from mlipq.store.zarr_shard import encode
+    commit_bytes(path, encode(table, attributes))
+
+
+def read_shard(path: Path) -> Table:
+    """Read a whole shard into memory.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    CheckError
+        If it is damaged, cut off or does not obey the schema; the message names file and array.
+    """
+    with open_shard(path) as shard:
+        table, problems = shard.load()
+    if problems:
+        raise CheckError(f"{path}: {listed(problems)}. Restore the file, or label its partition again.")
+    return table
+
+
+def shard_problems(path: Path) -> list[str]:
+    """Return everything that is wrong with a shard, one sentence an item; empty where it is sound."""
+    try:
+        with open_shard(path) as shard:
+            return shard.load()[1]
+    except MlipqError as error:
+        return [str(error)]
+
+
+def shard_suffix(path: Path) -> str:
+    """Return ``.zarr.zip`` or ``.h5``, or raise an :class:`~mlipq.errors.InputError`."""
+    for suffix in (".zarr.zip", ".h5"):
+        if path.name.endswith(suffix):
+            return suffix
+    raise InputError(
+        f"{path}: not a dataset: a shard's name ends in .zarr.zip or .h5, and a folder of shards holds a manifest.json"
+    )
