@@ -5,6 +5,7 @@ where variable-length text lives, has none, so each object carries ``heap_crc32`
 """
 
 import json
+import secrets
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,12 +31,13 @@ def encode(table: Table, attributes: Mapping[str, Json]) -> bytes:
 
     ``attributes`` stand as JSON in the root attribute ``attributes``.
     """
-    with h5py.File("shard", "w", driver="core", backing_store=False, libver=_LIBVER) as file:
+    unique = secrets.token_hex(8)  # the library refuses a name that another thread has open
+    with h5py.File(unique, "w", driver="core", backing_store=False, libver=_LIBVER) as file:
         said = json.dumps(dict(attributes), sort_keys=True)
         _attach(file, {**FORMAT_ATTRIBUTES, _ATTRIBUTES: said})
         for name in sorted(table.arrays):
             _write_array(file, table.specs[name], table.arrays[name])
-        file.flush()
+            file.flush()  # else its place depends on when the last reference to it goes, and profilers hold some
         image: bytes = file.id.get_file_image()
     return image
 

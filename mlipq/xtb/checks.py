@@ -79,7 +79,7 @@ def _refuse_electrons(structure: Structure) -> None:
         raise LabelError(
             "no_electrons",
             f"charge {structure.charge:+d} leaves {electrons} of {electrons + structure.charge} valence electrons; GFN1 needs at "
-            "least one; correct the charge",
+            "least one: leave such bare ions out, or correct the charge",
         )
     unpaired = unpaired_electrons(structure.numbers, structure.charge, structure.multiplicity)
     orbitals = n_orbitals(structure.numbers)

@@ -12,8 +12,11 @@ from mlipq.xtb.ladder import Rung
 from mlipq.xtb.orbitals import Blocks, on_site_blocks, shell_populations
 from mlipq.xtb.parameters import SHELL_CAPACITY
 
-POPULATION_MARGIN = 0.15
-"""Electrons by which a shell may be under-empty or over-full before a solution is unphysical."""
+POPULATION_MARGIN = 0.3
+"""Electrons by which a shell may be under-empty or over-full before a solution is unphysical.
+
+On 29,000 real structures physical solutions reach 0.17 (p of Sr in its N8 complexes), spurious ones begin at 0.52.
+"""
 
 
 class ScfFailure(Exception):

@@ -1,6 +1,10 @@
 """One partition: what hangs or dies is one row of the ledger, the rest is labelled; and trying again what failed."""
 
 import json
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from jobs import Job, run
 
 from mlipq.errors import CheckError, InputError
 from mlipq.labeling.child import LabelingChild
-from mlipq.labeling.folder import OutputFolder, Plan, PlannedPartition
+from mlipq.labeling.folder import SUFFIX, OutputFolder, Plan, PlannedPartition
 from mlipq.labeling.job import Limits
 from mlipq.labeling.partition import label_partition
 from mlipq.store import pack, read_shard, sha256_file, write_shard
@@ -103,6 +107,39 @@ def test_a_damaged_packed_input_is_not_labelled(folder, plan):
     with pytest.raises(InputError, match=r"part-00000\.zarr\.zip cannot be opened"):
         label(folder, plan)
     assert list(folder.shards.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["zarr", "h5"])
+def test_equal_tables_give_equal_bytes_also_where_a_profiler_looks_on(samples, tmp_path, form):
+    """Dask's profiler holds the frames of other threads for a while, and with them what they refer to."""
+    stop = threading.Event()
+
+    def look_on():
+        while not stop.wait(0.003):
+            frames = sys._current_frames()
+            time.sleep(0.002)
+            del frames
+
+    table = pack(samples("gscdb138")[:20], {})
+    found = set()
+    profiler = threading.Thread(target=look_on)
+    profiler.start()
+    for _ in range(15):
+        shard = tmp_path / f"shard{SUFFIX[form]}"
+        write_shard(shard, table, {})
+        found.add(shard.read_bytes())
+    stop.set()
+    profiler.join()
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("form", ["zarr", "h5"])
+def test_threads_write_shards_side_by_side(samples, tmp_path, form):
+    table = pack(samples("qm7")[:20], {})
+    with ThreadPoolExecutor(4) as pool:
+        shards = [tmp_path / f"{n}{SUFFIX[form]}" for n in range(12)]
+        list(pool.map(lambda shard: write_shard(shard, table, {}), shards))
+    assert len({shard.read_bytes() for shard in shards}) == 1
 
 
 def test_a_failure_keeps_its_place_in_the_ledger(samples, tmp_path):
