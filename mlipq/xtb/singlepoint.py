@@ -15,7 +15,14 @@ from mlipq.xtb.parameters import SHELL_CAPACITY
 POPULATION_MARGIN = 0.3
 """Electrons by which a shell may be under-empty or over-full before a solution is unphysical.
 
-On 29,000 real structures physical solutions reach 0.17 (p of Sr in its N8 complexes), spurious ones begin at 0.52.
+On 29,000 real structures physical solutions reach 0.17 (p of Sr in its N8 complexes).
+"""
+
+LARGEST_CHARGE = 5.0
+"""e: Mulliken charge of an atom beyond which a solution is unphysical, where all its shells have room.
+
+On the same structures physical solutions reach 3.05 (W in WF6); NbS4(3-) has a spurious one with -12.4 on Nb and no shell
+over-full by more than 0.22.
 """
 
 
@@ -107,11 +114,12 @@ def single_point(
         result.get("density-matrix"), result.get("overlap-matrix"), _shells(calculator, len(structure))
     )
     populations = shell_populations(blocks)
-    _require_physical(structure, populations)
+    charges = result.get("charges")
+    _require_physical(structure, populations, charges)
     solution = Solution(
         energy=float(result.get("energy")) * units.HARTREE,
         forces=-result.get("gradient") * units.HARTREE_PER_BOHR,
-        atomic_charges=result.get("charges"),
+        atomic_charges=charges,
         dipole=result.get("dipole") * units.BOHR,
         gap=_gap(result.get("orbital-energies"), result.get("orbital-occupations")) * units.HARTREE,
         blocks=blocks,
@@ -130,7 +138,7 @@ def _shells(calculator: object, n_atoms: int) -> list[tuple[int, ...]]:
     return [tuple(part.tolist()) for part in np.split(momenta, ends)]
 
 
-def _require_physical(structure: Structure, populations: NDArray) -> None:
+def _require_physical(structure: Structure, populations: NDArray, charges: NDArray) -> None:
     capacity = SHELL_CAPACITY[structure.numbers]
     excess = np.maximum(-populations, populations - capacity)
     if excess.max() > POPULATION_MARGIN:
@@ -139,6 +147,12 @@ def _require_physical(structure: Structure, populations: NDArray) -> None:
             "unphysical",
             f"a spurious SCF solution: {populations[atom, shell]:.2f} electrons in the {'spd'[shell]} shell of atom {atom} "
             f"(Z = {structure.numbers[atom]}), where 0 to {capacity[atom, shell]:.0f} fit",
+        )
+    if np.abs(charges).max() > LARGEST_CHARGE:
+        atom = np.abs(charges).argmax()
+        raise ScfFailure(
+            "unphysical",
+            f"a spurious SCF solution: a charge of {charges[atom]:+.1f} e on atom {atom} (Z = {structure.numbers[atom]})",
         )
 
 

@@ -6,6 +6,7 @@ import pytest
 from mlipq import units
 from mlipq.errors import LabelError
 from mlipq.schema import Flag
+from mlipq.structures import Structure
 from mlipq.xtb import Gfn1
 from mlipq.xtb import labeler as labeler_module
 from mlipq.xtb.ladder import LADDER, Rung
@@ -17,6 +18,14 @@ REAL = {"ROST61_m145": -52.464, "ROST61_m117": -59.187}
 
 EEQ_GUESS = Rung("EEQ guess", {"guess": 1})
 """Converges to the spurious solution of both, as the xtb program does."""
+
+NBS4 = [
+    [0.0, 0.0, 0.0],
+    [2.274152, 0.0, 0.0],
+    [-0.75389036, 2.21530418, 0.0],
+    [-0.75314787, -1.10677253, -1.91921619],
+    [-0.75576042, -1.10738276, 1.91814225],
+]
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -41,6 +50,21 @@ def test_a_converged_spurious_solution_is_a_failed_attempt(named, name):
         single_point(structure, 1, EEQ_GUESS, 1.0, 300.0, 250)
     assert raised.value.error == "unphysical"
     assert "electrons in the" in str(raised.value)
+
+
+def test_a_spurious_solution_whose_shells_have_room_is_told_by_its_charges():
+    # NbS4(3-), CSD JUMNAG, from MOPAC's PM7 set (BSD-3-Clause): -12.4 e on Nb, no shell over-full by more than 0.22
+    positions = np.array(NBS4)
+    structure = Structure(np.array([41, 16, 16, 16, 16], dtype="u1"), positions, -3, 1)
+    outcomes = set()
+    for rung in LADDER:
+        try:
+            solution = single_point(structure, 0, rung, 1.0, 300.0, 250)
+        except ScfFailure as failure:
+            outcomes.add((failure.error, "charge of" in str(failure)))
+            continue
+        assert np.abs(solution.atomic_charges).max() < 4
+    assert ("unphysical", True) in outcomes
 
 
 @pytest.mark.parametrize("name", REAL)
