@@ -109,7 +109,7 @@ dtypes = hnp.scalar_dtypes().filter(lambda dtype: dtype.kind in "biufc")
 arrays = dtypes.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     header=st.dictionaries(st.text().filter(lambda key: key != "do"), json_values, max_size=4),
     sent=st.dictionaries(st.text(max_size=8), arrays, max_size=3),

@@ -70,7 +70,7 @@ def partition(
     """Label some partitions of a plan, one after the other on one core; what is done is skipped."""
     from mlipq.cli.progress import JobProgress
     from mlipq.labeling.folder import OutputFolder
-    from mlipq.labeling.run import PartitionTask
+    from mlipq.labeling.partition import PartitionTask
     from mlipq.labeling.runner import run_serially
 
     output = OutputFolder(folder)

@@ -1,5 +1,5 @@
 """Many structures to shards: plan, partition, finish, and the runner that carries them."""
 
-from mlipq.labeling.run import label, label_atoms
+from mlipq.labeling.api import label, label_atoms
 
 __all__ = ["label", "label_atoms"]

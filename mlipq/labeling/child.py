@@ -3,12 +3,13 @@
 import os
 import threading
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from mlipq.errors import LabelError, MlipqError
-from mlipq.labeling.job import Limits
+from mlipq.labeling.job import LabelerSettings, Limits
 from mlipq.process import Arrays, Child, ChildDied, ChildTimeout
 from mlipq.schema import ArraySpec
 from mlipq.structures.structure import Structure
@@ -185,3 +186,12 @@ def memory_share(workers: int) -> int:
     """This machine's memory in bytes, shared among workers; never under 2 GiB, which the largest molecules need."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int(max(total // workers, 2 << 30))
+
+
+@cache
+def worker_child(settings: LabelerSettings, limits: Limits) -> LabelingChild:
+    """Return this process's one labeling child for these settings; it lives as long as the process."""
+    return LabelingChild(settings.build(), limits)
+
+
+os.register_at_fork(after_in_child=worker_child.cache_clear)  # two processes on one pipe would mix up their answers

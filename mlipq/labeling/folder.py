@@ -221,10 +221,9 @@ class OutputFolder:
 
 
 def plan_digest(plan: Plan) -> dict[str, Any]:
-    """What two plans must share to be the same one: settings, versions and the content of the inputs, not their dates."""
+    """What two plans must share to be the same one: settings and the content of the inputs, not their dates."""
     return {
         "settings": plan.settings,
-        "versions": plan.versions,
         "inputs": {entry.source_file: entry.sha256 for entry in plan.inputs},
     }
 

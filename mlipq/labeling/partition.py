@@ -1,21 +1,23 @@
 """Label one packed partition and commit it: the unit of work, on one core, of every way to run a job."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlipq.errors import CheckError, LabelError
-from mlipq.labeling.child import LabelingChild
-from mlipq.labeling.folder import Failure, OutputFolder, Plan, Sidecar
+from mlipq.errors import CheckError, InputError, LabelError
+from mlipq.labeling.child import LabelingChild, worker_child
+from mlipq.labeling.folder import Failure, OutputFolder, Plan, Sidecar, differences
+from mlipq.labeling.job import LabelerSettings, Limits
+from mlipq.labeling.runner import Report
 from mlipq.process import Arrays
 from mlipq.schema import ArraySpec
 from mlipq.store import Table, commit_json, read_shard, sha256_file, structure_at, write_shard
 from mlipq.structures.structure import Structure, identity_hex
 
-Report = Callable[[dict[str, Any]], None]
 REPORT_SECONDS = 1.0
 
 
@@ -185,3 +187,44 @@ def _column(spec: ArraySpec, parts: list[Any]) -> Any:
         return np.zeros((0, *spec.shape), dtype=spec.dtype)
     stacked = np.concatenate(parts) if spec.level == "atom" else np.stack(parts)
     return stacked.astype(spec.dtype)
+
+
+@dataclass(frozen=True)
+class PartitionTask:
+    """Labeling one partition, as a task of the runner."""
+
+    path: Path
+    index: int
+    limits: Limits
+    retry: frozenset[str] = frozenset()
+
+    @property
+    def id(self) -> str:
+        return f"partition-{self.index}"
+
+    def done(self) -> bool:
+        """True where the shard stands and holds no failure that is to be tried again."""
+        sidecar = OutputFolder(self.path).sidecar(self.index)
+        return sidecar is not None and self.retry.isdisjoint(failure.error for failure in sidecar.failures)
+
+    def run(self, report: Report) -> dict[str, Any]:
+        """Label it in this process's child."""
+        folder = OutputFolder(self.path)
+        plan = folder.plan()
+        child = worker_child(_labeler_settings(folder, plan), self.limits)
+        greeting = child.start()
+        sidecar = label_partition(folder, plan, self.index, child, self.retry, report)
+        return {"index": self.index, "bytes": sidecar.bytes, "blas": greeting["blas"], "warning": greeting["warning"]}
+
+
+def _labeler_settings(folder: OutputFolder, plan: Plan) -> LabelerSettings:
+    """Return the planned settings, if the software that is here would give the same labels."""
+    planned = plan.settings["labeler"]
+    settings = LabelerSettings(**{key: value for key, value in planned.items() if key in LabelerSettings.model_fields})
+    found = differences(planned, settings.build().settings, "labeler")
+    if found:
+        raise InputError(
+            f"{folder.path}: this software labels otherwise than planned: {'; '.join(found)}. Install what it was planned with, "
+            "or begin in another output folder: a dataset must not mix the two"
+        )
+    return settings

@@ -42,7 +42,7 @@ OnStructures = Callable[[int], None]
 
 
 def versions() -> dict[str, str]:
-    """Versions of the software that the labels depend on."""
+    """Versions of the software that made the dataset, for its provenance."""
     return {"mlipq": mlipq.__version__, "tblite": version("tblite"), "numpy": version("numpy"), "ase": version("ase")}
 
 
@@ -76,7 +76,7 @@ def make_plan(sources: list[Source], job: Job, folder: OutputFolder, progress: O
             planned = folder.plan()
             inputs = _fingerprints(sources, planned)
             if inputs is not None:
-                found = {"settings": job.settings(), "versions": versions(), "inputs": inputs}
+                found = {"settings": job.settings(), "inputs": inputs}
                 _require_same(folder, planned, planned.model_copy(update=found))
                 return planned
         else:

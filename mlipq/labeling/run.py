@@ -1,73 +1,28 @@
 """The whole job: plan → partition → finish, on Dask; going round until nothing is missing."""
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
-from mlipq.errors import IncompleteError, LabelError
-from mlipq.labeling.child import LabelingChild, memory_share
+from mlipq.errors import IncompleteError
+from mlipq.labeling.child import memory_share
 from mlipq.labeling.finish import finish, finished, spans
 from mlipq.labeling.folder import OutputFolder, Plan
-from mlipq.labeling.job import Job, LabelerSettings, Limits, make_job
-from mlipq.labeling.partition import label_partition
+from mlipq.labeling.job import Job, Limits
+from mlipq.labeling.partition import PartitionTask
 from mlipq.labeling.plan import make_plan
-from mlipq.labeling.runner import Report, core_count, local_cluster, run_on_cluster
+from mlipq.labeling.runner import core_count, local_cluster, run_on_cluster
 from mlipq.labeling.sources import MemorySource, Source, find_sources
 from mlipq.store import Manifest, unwritable
-from mlipq.structures import ReadOptions, Rejected, from_atoms
 
 if TYPE_CHECKING:
     from distributed import Client
 
 log = logging.getLogger("mlipq")
-
-
-@dataclass(frozen=True)
-class PartitionTask:
-    """Labeling one partition, as a task of the runner."""
-
-    path: Path
-    index: int
-    limits: Limits
-    retry: frozenset[str] = frozenset()
-
-    @property
-    def id(self) -> str:
-        return f"partition-{self.index}"
-
-    def done(self) -> bool:
-        """True where the shard stands and holds no failure that is to be tried again."""
-        sidecar = OutputFolder(self.path).sidecar(self.index)
-        return sidecar is not None and self.retry.isdisjoint(failure.error for failure in sidecar.failures)
-
-    def run(self, report: Report) -> dict[str, Any]:
-        """Label it in this process's child."""
-        folder = OutputFolder(self.path)
-        plan = folder.plan()
-        child = worker_child(LabelerSettings(**_without_version(plan.settings["labeler"])), self.limits)
-        greeting = child.start()
-        sidecar = label_partition(folder, plan, self.index, child, self.retry, report)
-        return {"index": self.index, "bytes": sidecar.bytes, "blas": greeting["blas"], "warning": greeting["warning"]}
-
-
-def _without_version(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key != "version"}
-
-
-@cache
-def worker_child(settings: LabelerSettings, limits: Limits) -> LabelingChild:
-    """Return this process's one labeling child for these settings; it lives as long as the process."""
-    return LabelingChild(settings.build(), limits)
-
-
-os.register_at_fork(after_in_child=worker_child.cache_clear)  # two processes on one pipe would mix up their answers
 
 
 class Watcher:
@@ -235,86 +190,3 @@ def _logging_to(folder: OutputFolder) -> Iterator[None]:
         log.removeHandler(handler)
         with suppress(OSError):
             handler.close()
-
-
-def label(inputs: Any, out: str | Path, *, client: "Client | None" = None, **settings: Any) -> Manifest:
-    """Label structures and leave a dataset in a folder.
-
-    Parameters
-    ----------
-    inputs
-        A file, folder or glob, a list of them, or any iterable of :class:`ase.Atoms`.
-    out
-        Output folder. Calling again with the same inputs goes on where an earlier call stopped.
-    client
-        A Dask client; by default a cluster of one process a core is started on this machine.
-    settings
-        Further keys of a job, as in its YAML: ``charge={"key": "q"}``, ``format="h5"``, ``workers=4`` …
-
-    Returns
-    -------
-    Manifest
-        Of the dataset; open it with ``mlipq.open_dataset(out)``.
-
-    Raises
-    ------
-    InputError
-        If an input or setting cannot be used; nothing is written then.
-    IncompleteError
-        If the work was interrupted; call again to go on.
-
-    Examples
-    --------
-    >>> from ase.build import molecule
-    >>> manifest = mlipq.label([molecule("H2O"), molecule("CH4")], "out")  # doctest: +SKIP
-    """
-    atoms: Iterable[Atoms] | None = None
-    if isinstance(inputs, str | Path):
-        paths = [str(inputs)]
-    else:
-        inputs = list(inputs) if isinstance(inputs, list | tuple) else inputs
-        if isinstance(inputs, list) and inputs and all(isinstance(item, str | Path) for item in inputs):
-            paths = [str(item) for item in inputs]
-        else:
-            paths, atoms = ["atoms in memory"], inputs
-    job = make_job({"inputs": paths, "output": str(out), **settings}, "mlipq.label")
-    return run_job(job, Path.cwd(), client, atoms)
-
-
-def label_atoms(
-    atoms: Atoms, *, accuracy: float = 1.0, electronic_temperature: float = 300.0, **reading: Any
-) -> dict[str, Any]:
-    """Label one structure, in a child process of this one.
-
-    Parameters
-    ----------
-    atoms
-        The structure; charge and spin come from ``atoms.info`` as in files (``charge``, ``spin_multiplicity`` …).
-    accuracy, electronic_temperature
-        Settings of GFN1-xTB, as in a job.
-    reading
-        Fields of :class:`mlipq.structures.ReadOptions`: ``charge_default=1``, ``spin_key="spin:2S"`` …
-
-    Returns
-    -------
-    dict
-        Labels by array name (``gfn1/energy`` in eV, ``gfn1/forces`` in eV/Å … see :mod:`mlipq.schema`), and ``quality``.
-
-    Raises
-    ------
-    LabelError
-        If the structure cannot be labelled, with the reason.
-
-    Examples
-    --------
-    >>> from ase.build import molecule
-    >>> labels = mlipq.label_atoms(molecule("H2O"))  # doctest: +SKIP
-    >>> labels["gfn1/orbital_charges"].shape  # doctest: +SKIP
-    (3, 3)
-    """
-    structure = from_atoms(atoms, ReadOptions(**reading))
-    if isinstance(structure, Rejected):
-        raise LabelError(structure.error, structure.message)
-    settings = LabelerSettings(accuracy=accuracy, electronic_temperature=electronic_temperature)
-    arrays, quality = worker_child(settings, Limits()).label(structure)
-    return {**arrays, "quality": structure.quality | quality}

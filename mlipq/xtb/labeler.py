@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
@@ -63,10 +64,11 @@ class Gfn1:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the labels depend on, as it stands in the plan and the manifest."""
+        """What the labels depend on, the software included, as it stands in the plan and the manifest."""
         return {
             "name": self.name,
             "version": self.version,
+            "tblite": version("tblite"),
             "accuracy": self.accuracy,
             "electronic_temperature": self.electronic_temperature,
             "max_iterations": self.max_iterations,

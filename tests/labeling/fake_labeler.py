@@ -12,14 +12,14 @@ import numpy as np
 
 from mlipq import process
 from mlipq.schema import GFN1_ARRAYS
-from mlipq.store.columns import numpy_dtype
-from mlipq.structures.structure import Structure
 
 BEHAVIOUR = ["fine", "hangs", "aborts", "refused", "slow"]
 
 
-def molecule(behaviour: str, n_atoms: int = 3) -> Structure:
+def molecule(behaviour: str, n_atoms: int = 3):
     """A row of helium atoms that the fake labeler treats in the given way."""
+    from mlipq.structures.structure import Structure  # not for the child, which is to start quickly
+
     positions = np.arange(3.0 * n_atoms).reshape(-1, 3)
     return Structure(
         np.full(n_atoms, 2, dtype="u1"), positions, BEHAVIOUR.index(behaviour), 1, name=f"{behaviour} {n_atoms}"
@@ -54,7 +54,7 @@ def answer(header, arrays):
         time.sleep(0.8)
     n_atoms = len(arrays["numbers"])
     labels = {
-        spec.name: np.zeros((n_atoms, *spec.shape) if spec.level == "atom" else spec.shape, numpy_dtype(spec))
+        spec.name: np.zeros((n_atoms, *spec.shape) if spec.level == "atom" else spec.shape, spec.dtype)
         for spec in GFN1_ARRAYS
     }
     labels["gfn1/forces"] = arrays["positions"].astype("f4")
