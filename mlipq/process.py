@@ -125,7 +125,7 @@ class Child:
         ChildTimeout
             If the limit passed; the child is dead.
         ChildDied
-            If the child ended; the message says how and quotes the end of its stderr.
+            If the child ended; the message says how and quotes the last line of its stderr.
         """
         try:
             assert self._process.stdin is not None
@@ -184,9 +184,9 @@ class Child:
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - _STDERR_KEPT))
-        last_words = self._stderr.read().decode(errors="replace").strip()
+        last_words = self._stderr.read().decode(errors="replace").strip().splitlines()
         self.close()
-        return f"{how}: {last_words}" if last_words else how
+        return f"{how}: {last_words[-1]}" if last_words else how
 
 
 def serve(greeting: Header, handle: Callable[[Header, Arrays], tuple[Header, Arrays]], replies: BinaryIO) -> None:

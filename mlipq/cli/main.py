@@ -3,7 +3,6 @@
 Exit codes: 0 done; 1 a check said no; 2 usage or input error, nothing done; 3 incomplete, the same command goes on.
 """
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -64,7 +63,6 @@ def main() -> None:
         code = _complain(f"{where}{error.strerror}; mend that, then run the same command again", 3)
     if code == _INTERRUPTED:
         code = _complain("interrupted; the same command goes on from here", 3)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Dask, stopped while it starts, dies with tracebacks
     sys.exit(code)
 
 

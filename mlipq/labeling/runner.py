@@ -139,7 +139,7 @@ def local_cluster(workers: int) -> Iterator["Client"]:
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what happens to a task, its outcome tells
-    sys.warnoptions.append("ignore:resource_tracker")  # of the semaphores of workers that were stopped
+    sys.warnoptions.append("ignore:resource_tracker")  # of the semaphores of workers that were killed
     with ExitStack() as stack:
         with _interrupts_spared():
             cluster = LocalCluster(

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from molecules import SPECS, SUFFIXES, assert_same, g2_table, only_files, tables
 
 from mlipq.errors import CheckError, InputError
-from mlipq.store import open_shard, pack, read_shard, shard_problems, write_shard
 from mlipq.store import files as files_module
+from mlipq.store import open_shard, pack, read_shard, shard_problems, write_shard
 from mlipq.store import shard as shard_module
 
 EACH_FORMAT = pytest.mark.parametrize("suffix", SUFFIXES)
