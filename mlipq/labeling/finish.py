@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -16,9 +17,8 @@ from mlipq.schema import ArraySpec, Flag
 from mlipq.store import Manifest, ShardEntry, Table, commit_bytes, open_shard, sha256_file
 from mlipq.store.columns import join_specs
 from mlipq.store.manifest import Conflict, Provenance
+from mlipq.store.shard import Shard
 from mlipq.store.statistics import summarise
-
-METHODS = {"gfn1": "GFN1-xTB"}
 
 
 def finish(folder: OutputFolder) -> Manifest:
@@ -116,30 +116,31 @@ def _as_csv(failures: list[Failure]) -> bytes:
     return text.getvalue().encode()
 
 
+@dataclass
+class _Tally:
+    """What is counted over all shards."""
+
+    attempts_array: str
+    specs: list[dict[str, ArraySpec]] = field(default_factory=list)
+    flags: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, shard: Shard) -> None:
+        """Count one shard; an empty one has no say in the types of arrays."""
+        if len(shard) == 0:
+            return
+        self.specs.append(dict(shard.specs))
+        quality = shard.read("quality", 0, len(shard))
+        self.flags.update({str(flag.name): n for flag in Flag if (n := int((quality & flag.value != 0).sum()))})
+        if self.attempts_array in shard.specs:
+            rungs, counts = np.unique(shard.read(self.attempts_array, 0, len(shard)), return_counts=True)
+            self.attempts.update({str(rung): int(n) for rung, n in zip(rungs, counts, strict=True)})
+
+
 def _manifest(folder: OutputFolder, plan: Plan, sidecars: list[Sidecar], failures: list[Failure]) -> Manifest:
-    entries: list[ShardEntry] = []
-    specs: list[dict[str, ArraySpec]] = []
-    flags: Counter[str] = Counter()
-    rungs: Counter[str] = Counter()
-    for sidecar in sidecars:
-        with open_shard(folder.shards / sidecar.file) as shard:
-            n_atoms = shard.rows["atomic_numbers"]
-            elements = np.unique(shard.read("atomic_numbers", 0, n_atoms))
-            _count_flags(flags, shard.read("quality", 0, len(shard)))
-            attempts = shard.read("gfn1/scf_attempt", 0, len(shard))
-            rungs.update({str(rung): int(n) for rung, n in zip(*np.unique(attempts, return_counts=True), strict=True)})
-            if len(shard):
-                specs.append(dict(shard.specs))
-        entries.append(
-            ShardEntry(
-                file=f"{folder.shards.name}/{sidecar.file}",
-                bytes=sidecar.bytes,
-                sha256=sidecar.sha256,
-                n_structures=sidecar.n_structures,
-                n_atoms=sidecar.n_atoms,
-                elements=[chemical_symbols[z] for z in elements],
-            )
-        )
+    labeler = plan.settings["labeler"]
+    tally = _Tally(f"{labeler['name']}/scf_attempt")
+    entries = [_entry(folder, sidecar, tally) for sidecar in sidecars]
 
     def tables() -> Iterator[Table]:
         for sidecar in sidecars:
@@ -150,14 +151,14 @@ def _manifest(folder: OutputFolder, plan: Plan, sidecars: list[Sidecar], failure
     found = summarise(tables)
     digest = hashlib.sha256(json.dumps(plan_digest(plan), sort_keys=True).encode()).hexdigest()
     return Manifest(
-        level_of_theory=METHODS[plan.settings["labeler"]["name"]],
+        level_of_theory=labeler["level_of_theory"],
         shards=entries,
-        arrays=list(join_specs(specs).values()),
+        arrays=list(join_specs(tally.specs).values()),
         statistics=found.statistics,
         reference_energies=found.reference_energies,
         outliers=found.outliers,
-        quality=dict(flags),
-        scf_attempts=dict(rungs),
+        quality=dict(tally.flags),
+        scf_attempts=dict(tally.attempts),
         failures=dict(Counter(failure.error for failure in failures)),
         conflicts=list(_conflicts(folder)),
         duplicates=plan.counts["duplicates"],
@@ -165,11 +166,18 @@ def _manifest(folder: OutputFolder, plan: Plan, sidecars: list[Sidecar], failure
     )
 
 
-def _count_flags(flags: Counter[str], quality: np.ndarray) -> None:
-    for flag in Flag:
-        raised = int((quality & flag.value != 0).sum())
-        if raised:
-            flags[str(flag.name)] += raised
+def _entry(folder: OutputFolder, sidecar: Sidecar, tally: _Tally) -> ShardEntry:
+    with open_shard(folder.shards / sidecar.file) as shard:
+        tally.add(shard)
+        elements = np.unique(shard.read("atomic_numbers", 0, shard.rows["atomic_numbers"]))
+    return ShardEntry(
+        file=f"{folder.shards.name}/{sidecar.file}",
+        bytes=sidecar.bytes,
+        sha256=sidecar.sha256,
+        n_structures=sidecar.n_structures,
+        n_atoms=sidecar.n_atoms,
+        elements=[chemical_symbols[z] for z in elements],
+    )
 
 
 def _conflicts(folder: OutputFolder) -> Iterator[Conflict]:

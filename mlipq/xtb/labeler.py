@@ -60,6 +60,7 @@ class Gfn1:
 
     name: ClassVar[str] = "gfn1"
     version: ClassVar[str] = "1"
+    level_of_theory: ClassVar[str] = "GFN1-xTB"
     arrays: ClassVar[tuple[ArraySpec, ...]] = GFN1_ARRAYS
 
     @property
@@ -68,6 +69,7 @@ class Gfn1:
         return {
             "name": self.name,
             "version": self.version,
+            "level_of_theory": self.level_of_theory,
             "tblite": version("tblite"),
             "accuracy": self.accuracy,
             "electronic_temperature": self.electronic_temperature,
