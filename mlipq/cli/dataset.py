@@ -157,10 +157,13 @@ def export(
     opened = open_dataset(dataset)
     with Bar("writing") as bar:
         bar.begin("writing", len(opened))
-        export_dataset(
+        exported = export_dataset(
             opened, output, to, energy, forces, lambda done, total: bar.show(f"{done:,} of {total:,} structures", done)
         )
+    total, lacking = exported.structures, exported.without_energy
     if as_json:
-        print_json({"output": str(output), "format": to, "structures": len(opened)})
+        chosen = {"energy": exported.energy, "without_energy": lacking} if exported.energy else {}
+        print_json({"output": str(output), "format": to, "structures": total, **chosen})
     else:
-        print(f"{counted(len(opened), 'structure')} written to {output}")
+        without = f"; {lacking:,} of {counted(total, 'structure')} have no {exported.energy}" if lacking else ""
+        print(f"{counted(total, 'structure')} written to {output}{without}")

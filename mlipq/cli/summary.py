@@ -69,6 +69,7 @@ def _summary(folder: "OutputFolder", manifest: "Manifest") -> dict[str, Any]:
         "outliers": len(manifest.outliers),
         "counts": planned.counts,
         "unmapped_labels": planned.unmapped,
+        "unread_charge_or_spin": planned.unread,
         "shards": len(manifest.shards),
         "bytes": sum(entry.bytes for entry in manifest.shards),
         "single_point_seconds": round(sum(sidecar.seconds for sidecar in sidecars), 3),
@@ -104,4 +105,7 @@ def _reading_rows(planned: "Plan") -> dict[str, Any]:
         "charge not given": f"{counts['charge_default']:,} took the default" if counts["charge_default"] else "",
         "spin not given": f"{counts['spin_default']:,} took the default" if counts["spin_default"] else "",
         "labels not mapped": unmapped,
+        "charge or spin?": f"{', '.join(planned.unread)} were not read (see --charge-key, --spin-key)"
+        if planned.unread
+        else "",
     }

@@ -23,7 +23,7 @@ def label(inputs: Any, out: str | Path, *, client: "Client | None" = None, **set
     Parameters
     ----------
     inputs
-        A file, folder or glob, a list of them, or any iterable of :class:`ase.Atoms`.
+        A file, folder or glob, a list of them, an :class:`ase.Atoms`, or any iterable of these.
     out
         Output folder. Calling again with the same inputs goes on where an earlier call stopped.
     client
@@ -49,6 +49,8 @@ def label(inputs: Any, out: str | Path, *, client: "Client | None" = None, **set
     >>> manifest = mlipq.label([molecule("H2O"), molecule("CH4")], "out")  # doctest: +SKIP
     """
     atoms: Iterable[Atoms] | None = None
+    if isinstance(inputs, Atoms):
+        inputs = [inputs]
     if isinstance(inputs, str | Path):
         paths = [str(inputs)]
     else:

@@ -3,7 +3,8 @@
 import os
 import threading
 from collections.abc import Mapping
-from functools import cache
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -82,6 +83,8 @@ class LabelingChild:
         self._limits = limits
         self._environment = dict(environment or {})
         self._child: Child | None = None
+        self.blas = ""
+        """Name of the BLAS of the child that ran last."""
         self._turn = threading.RLock()
 
     def start(self) -> dict[str, Any]:
@@ -104,13 +107,16 @@ class LabelingChild:
         for attempt in ({}, {_BLAS_SETTING: "stock"}):
             try:
                 child = Child(
-                    self.labeler.child_command, {**_ONE_THREAD, **self._environment, **attempt}, self._limits.memory
+                    self.labeler.child_command,
+                    {**_ONE_THREAD, **self._environment, **attempt},
+                    self._limits.memory or memory_share(),
                 )
             except (ChildDied, ChildTimeout) as error:
                 problem = str(error)
                 continue
             greeting = child.greeting
             if greeting["right"]:
+                self.blas = greeting["blas"]
                 if attempt:
                     greeting["warning"] = (
                         f"the fast BLAS does not work here ({problem}); labeling with tblite's stock BLAS, slower"
@@ -182,16 +188,28 @@ class LabelingChild:
             self._child = None
 
 
-def memory_share(workers: int) -> int:
-    """This machine's memory in bytes, shared among workers; never under 2 GiB, which the largest molecules need."""
+def memory_share() -> int:
+    """Bytes of memory that this machine, or this process's control group, has for each core; at least 2 GiB.
+
+    Less would stop the largest molecules, which few workers meet at once.
+    """
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(max(total // workers, 2 << 30))
+    with suppress(OSError, ValueError):  # no control group, or "max"
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return int(max(total // (os.cpu_count() or 1), 2 << 30))
 
 
-@cache
+_kept: dict[tuple[LabelerSettings, Limits], LabelingChild] = {}
+
+
 def worker_child(settings: LabelerSettings, limits: Limits) -> LabelingChild:
-    """Return this process's one labeling child for these settings; it lives as long as the process."""
-    return LabelingChild(settings.build(), limits)
+    """Return this process's one labeling child for these settings; one for other settings ends."""
+    key = (settings, limits)
+    if key not in _kept:
+        while _kept:
+            _kept.popitem()[1].close()
+        _kept[key] = LabelingChild(settings.build(), limits)
+    return _kept[key]
 
 
-os.register_at_fork(after_in_child=worker_child.cache_clear)  # two processes on one pipe would mix up their answers
+os.register_at_fork(after_in_child=_kept.clear)  # two processes on one pipe would mix up their answers

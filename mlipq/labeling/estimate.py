@@ -11,7 +11,6 @@ from mlipq.labeling.job import Job
 from mlipq.labeling.plan import make_plan
 from mlipq.labeling.runner import core_count
 from mlipq.labeling.sources import find_sources
-from mlipq.xtb.child import REFERENCE_MOLECULE
 
 START_SECONDS = 4.0
 """A local cluster and its children take about this long to start."""
@@ -37,11 +36,10 @@ def estimate(job: Job, base: Path, progress: Callable[[int], None]) -> tuple[Pla
     """
     with tempfile.TemporaryDirectory(prefix="mlipq-dry-run-") as folder:
         plan = make_plan(find_sources(job, base), job, OutputFolder(Path(folder)), progress)
-    labeler = job.labeler.build()
-    child = LabelingChild(labeler, job.limits)
+    child = LabelingChild(job.labeler.build(), job.limits)
     greeting = child.start()
     child.close()
-    core_seconds = plan.seconds * greeting["seconds"] / labeler.cost(REFERENCE_MOLECULE.numbers)
+    core_seconds = plan.seconds * greeting["slowdown"]
     workers = min(job.workers or core_count(), max(len(plan.partitions), 1))
     return plan, {
         "core_seconds": core_seconds,

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -19,6 +20,9 @@ from mlipq.store.columns import join_specs
 from mlipq.store.manifest import Conflict, Provenance
 from mlipq.store.shard import Shard
 from mlipq.store.statistics import summarise
+
+LEDGER_TEXT = 10_000
+"""Characters of a name or message in ``failures.csv``."""
 
 
 def finish(folder: OutputFolder) -> Manifest:
@@ -101,9 +105,8 @@ def _require_intact(folder: OutputFolder, sidecars: list[Sidecar]) -> None:
 
 
 def _failures(folder: OutputFolder, sidecars: list[Sidecar]) -> Iterator[Failure]:
-    with folder.rejected_file.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            yield Failure.model_validate(row)
+    with folder.rejected_file.open(encoding="utf-8") as file:
+        yield from map(Failure.model_validate_json, file)
     for sidecar in sidecars:
         yield from sidecar.failures
 
@@ -112,8 +115,13 @@ def _as_csv(failures: list[Failure]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Failure.model_fields), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(failure.model_dump() for failure in failures)
-    return text.getvalue().encode()
+    writer.writerows({name: _one_line(value) for name, value in failure.model_dump().items()} for failure in failures)
+    return text.getvalue().encode(errors="replace")
+
+
+def _one_line(value: Any) -> Any:
+    """Keep a text of the ledger on its line, in a length that every reader of CSV takes."""
+    return " ".join(value.split())[:LEDGER_TEXT] if isinstance(value, str) else value
 
 
 @dataclass
@@ -181,8 +189,8 @@ def _entry(folder: OutputFolder, sidecar: Sidecar, tally: _Tally) -> ShardEntry:
 
 
 def _conflicts(folder: OutputFolder) -> Iterator[Conflict]:
-    with folder.duplicates_file.open(newline="", encoding="utf-8") as file:
-        for row in map(Duplicate.model_validate, csv.DictReader(file)):
+    with folder.duplicates_file.open(encoding="utf-8") as file:
+        for row in map(Duplicate.model_validate_json, file):
             if row.conflict:
                 yield Conflict(
                     identity=row.identity,

@@ -81,6 +81,9 @@ class Plan(BaseModel):
     partitions: list[PlannedPartition]
     counts: dict[str, int]
     unmapped: list[str]
+    """Fields that look like labels and were not mapped."""
+    unread: list[str]
+    """Fields that look like charge or spin, where defaults were taken beside them."""
 
     @property
     def n_structures(self) -> int:
@@ -143,11 +146,11 @@ class OutputFolder:
     @property
     def rejected_file(self) -> Path:
         """Structures that reading refused, in the form of the failure ledger."""
-        return self.inputs / "rejected.csv"
+        return self.inputs / "rejected.jsonl"
 
     @property
     def duplicates_file(self) -> Path:
-        return self.inputs / "duplicates.csv"
+        return self.inputs / "duplicates.jsonl"
 
     def packed_input(self, index: int) -> Path:
         return self.inputs / f"part-{index:05d}.zarr.zip"
@@ -170,7 +173,7 @@ class OutputFolder:
             os.close(handle)
 
     def clear_temporaries(self) -> None:
-        """Remove what killed writers left behind; hold the folder."""
+        """Remove what killed writers left behind; hold the folder, and have all partitions done: no writer is alive."""
         for folder in (self.path, self.shards):
             for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
                 if path.is_dir():

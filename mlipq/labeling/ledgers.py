@@ -1,13 +1,14 @@
 """What planning keeps beside the partitions: which structures it met, and those it left out."""
 
-import csv
 import hashlib
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -26,13 +27,9 @@ class Ledgers:
         )
         self._stage = stage
         with _full_disk_told(stage):
-            self._files = [
-                (stage / name).open("w", newline="", encoding="utf-8") for name in ("rejected.csv", "duplicates.csv")
-            ]
-        self._rejected = csv.DictWriter(self._files[0], list(Failure.model_fields), lineterminator="\n")
-        self._duplicates = csv.DictWriter(self._files[1], list(Duplicate.model_fields), lineterminator="\n")
-        self._rejected.writeheader()
-        self._duplicates.writeheader()
+            self._rejected, self._duplicates = (
+                (stage / name).open("w", encoding="utf-8") for name in ("rejected.jsonl", "duplicates.jsonl")
+            )
 
     def reject(self, item: Rejected) -> None:
         self.counts["rejected"] += 1
@@ -46,8 +43,7 @@ class Ledgers:
             attempts=0,
             seconds=0.0,
         )
-        with _full_disk_told(self._stage):
-            self._rejected.writerow(row.model_dump())
+        self._write(self._rejected, row)
 
     def duplicate(self, identity: bytes, item: Structure, first: tuple[str, int, dict[str, str]]) -> None:
         self.counts["duplicates"] += 1
@@ -67,15 +63,21 @@ class Ledgers:
             first_source_index=source_index,
             conflict="; ".join(differing),
         )
+        self._write(self._duplicates, row)
+
+    def _write(self, file: TextIO, row: Failure | Duplicate) -> None:
         with _full_disk_told(self._stage):
-            self._duplicates.writerow(row.model_dump())
+            file.write(json.dumps(row.model_dump()) + "\n")  # ASCII: whatever a file's names hold comes back as it was
 
     def __enter__(self) -> "Ledgers":
         return self
 
     def __exit__(self, *_: object) -> None:
-        with _full_disk_told(self._stage), self._files[0], self._files[1]:
-            pass  # closing writes what is buffered
+        with _full_disk_told(self._stage):
+            for file in (self._rejected, self._duplicates):
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
 
 
 class Seen:

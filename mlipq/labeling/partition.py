@@ -128,7 +128,8 @@ def _label(structure: Structure, identity: str, child: LabelingChild) -> Labelle
             attempts=error.attempts,
             seconds=round(time.perf_counter() - started, 3),
         )
-    return Labelled({**arrays, "quality": np.asarray(structure.quality | quality)}, time.perf_counter() - started)
+    stored = {spec.name: arrays[spec.name].astype(spec.dtype) for spec in child.labeler.arrays}
+    return Labelled({**stored, "quality": np.asarray(structure.quality | quality)}, time.perf_counter() - started)
 
 
 def _earlier_outcomes(
@@ -165,17 +166,17 @@ def _commit(
         table.arrays[spec.name] = _column(spec, [outcome.arrays[spec.name] for outcome in labelled])
         table.specs[spec.name] = spec
     shard = folder.shard_file(index, plan.settings["format"])
-    write_shard(shard, table, {"labeler": plan.settings["labeler"]})
+    size, digest = write_shard(shard, table, {"labeler": plan.settings["labeler"]})
     sidecar = Sidecar(
         index=index,
         file=shard.name,
-        bytes=shard.stat().st_size,
-        sha256=sha256_file(shard),
+        bytes=size,
+        sha256=digest,
         n_structures=len(table),
         n_atoms=table.n_atoms,
         failures=[outcome for outcome in ordered if isinstance(outcome, Failure)],
         seconds=spent,
-        blas=child.start()["blas"],
+        blas=child.blas,
     )
     commit_json(folder.sidecar_file(index), sidecar.model_dump())
     return sidecar
@@ -211,14 +212,20 @@ class PartitionTask:
         """Label it in this process's child."""
         folder = OutputFolder(self.path)
         plan = folder.plan()
-        child = worker_child(_labeler_settings(folder, plan), self.limits)
+        child = worker_child(labeler_settings(folder, plan), self.limits)
         greeting = child.start()
         sidecar = label_partition(folder, plan, self.index, child, self.retry, report)
         return {"index": self.index, "bytes": sidecar.bytes, "blas": greeting["blas"], "warning": greeting["warning"]}
 
 
-def _labeler_settings(folder: OutputFolder, plan: Plan) -> LabelerSettings:
-    """Return the planned settings, if the software that is here would give the same labels."""
+def labeler_settings(folder: OutputFolder, plan: Plan) -> LabelerSettings:
+    """Return the planned settings, if the software that is here would give the same labels.
+
+    Raises
+    ------
+    InputError
+        If it would not: another version of the labeler or of tblite.
+    """
     planned = plan.settings["labeler"]
     settings = LabelerSettings(**{key: value for key, value in planned.items() if key in LabelerSettings.model_fields})
     found = differences(planned, settings.build().settings, "labeler")

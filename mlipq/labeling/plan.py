@@ -32,10 +32,13 @@ PARTITION_SHARE = 32
 PARTITION_SECONDS = (2.0, 120.0)
 """… but at least and at most this many predicted seconds. Fixed by the inputs, not by the number of workers."""
 
-_LABEL_NAMES = {"energy", "free_energy", "forces", "stress", "dipole", "charges", "magmom", "magmoms"}
-"""Names of ASE's calculator results: where they arrive unmapped, the user should hear of it."""
+_LABEL_NAME = re.compile(r"(?i)(^|_)(energy|forces?|stress|virial|dipole|charges|magmoms?)(_|$)")
+"""Names that labels have: where they arrive unmapped, the user should hear of it."""
 
-_OWN_FILE = re.compile(r"part-\d+\.zarr\.zip|rejected\.csv|duplicates\.csv|\.tmp-.*")
+_CHARGE_OR_SPIN_NAME = re.compile(r"(?i)(^|_)(q|chrg|charge|spin|mult|multiplicity|unpaired|nspin)(_|$)")
+"""Names that charge and spin may have: where defaults were taken beside them, the user should hear of it."""
+
+_OWN_FILE = re.compile(r"part-\d+\.zarr\.zip|rejected\.jsonl|duplicates\.jsonl|\.tmp-.*")
 """What a plan writes into ``inputs/``."""
 
 OnStructures = Callable[[int], None]
@@ -172,7 +175,8 @@ def _held(folder: OutputFolder) -> Iterator[None]:
 @contextmanager
 def _staged(folder: OutputFolder) -> Iterator[Path]:
     """A folder that becomes ``inputs/``, or vanishes."""
-    folder.clear_temporaries()
+    for stale in folder.path.glob(f"{TEMPORARY_PREFIX}plan-*"):  # of a killed planner; shards/ may have live writers
+        shutil.rmtree(stale, ignore_errors=True)
     stage = folder.path / f"{TEMPORARY_PREFIX}plan-{secrets.token_hex(8)}"
     try:
         stage.mkdir()
@@ -200,6 +204,7 @@ def _write_plan(sources: list[Source], job: Job, stage: Path, progress: OnStruct
     if not counts["read"]:
         raise InputError("the inputs hold no structure; nothing was written")
     _require_references(sources, found, counts["read"])
+    _require_keys(job, found, counts)
     inputs = [
         source.fingerprint() or PlannedInput(source_file="", bytes=0, mtime_ns=0, sha256=seen.digest())
         for source in sources
@@ -210,7 +215,10 @@ def _write_plan(sources: list[Source], job: Job, stage: Path, progress: OnStruct
         inputs=inputs,
         partitions=packer.partitions,
         counts=dict(counts),
-        unmapped=sorted(name for name in found if name in _LABEL_NAMES),
+        unmapped=sorted(name for name in found if _LABEL_NAME.search(name) and not name.startswith("reference/")),
+        unread=sorted(filter(_CHARGE_OR_SPIN_NAME.search, found))
+        if counts["charge_default"] or counts["spin_default"]
+        else [],
     )
 
 
@@ -263,6 +271,18 @@ def _require_references(sources: list[Source], found: set[str], read: int) -> No
         raise InputError(
             "\n".join([*dict.fromkeys(missing), f"fields that the structures have: {known}; nothing was written"])
         )
+
+
+def _require_keys(job: Job, found: set[str], counts: dict[str, int]) -> None:
+    """A field that the user names and no structure has is a slip, not a reason to take the default for all."""
+    accepted = counts["read"] - counts["rejected"] - counts["duplicates"]
+    for quantity, key in (("charge", job.charge.key), ("spin", job.spin.key)):
+        if key is not None and accepted and counts[f"{quantity}_default"] == accepted:
+            known = ", ".join(sorted(found)) or "none"
+            raise InputError(
+                f"{quantity} key {key!r}: none of the {counts['read']} structures has this field; fields that they have: {known}; "
+                "nothing was written"
+            )
 
 
 class _Packer:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ase import Atoms
 
 from mlipq.errors import IncompleteError
-from mlipq.labeling.child import memory_share
 from mlipq.labeling.finish import finish, finished, spans
 from mlipq.labeling.folder import OutputFolder, Plan
 from mlipq.labeling.job import Job, Limits
-from mlipq.labeling.partition import PartitionTask
+from mlipq.labeling.partition import PartitionTask, labeler_settings
 from mlipq.labeling.plan import make_plan
 from mlipq.labeling.runner import core_count, local_cluster, run_on_cluster
 from mlipq.labeling.sources import MemorySource, Source, find_sources
@@ -121,9 +120,9 @@ def _complete(
     watcher: Watcher,
 ) -> Manifest:
     """Label what is missing or to be tried again, then finish."""
-    workers = workers or core_count()
-    if limits.memory is None:
-        limits = limits.model_copy(update={"memory": memory_share(workers)})
+    labeler_settings(folder, plan)  # refuses software that labels otherwise, before a cluster starts
+    if workers is None:
+        workers = sum(client.nthreads().values()) if client is not None else core_count()
     longest_first = sorted(plan.partitions, key=lambda partition: -partition.seconds)
     tasks = [PartitionTask(folder.path.resolve(), partition.index, limits, retry) for partition in longest_first]
     tasks = [task for task in tasks if not task.done()]
@@ -132,7 +131,7 @@ def _complete(
         return manifest
     with _logging_to(folder):
         if tasks:
-            _label(plan, tasks, min(workers, len(tasks)), client, watcher)
+            _label(plan, tasks, max(1, min(workers, len(tasks))), client, watcher)
         return finish(folder)
 
 

@@ -141,6 +141,7 @@ def local_cluster(workers: int) -> Iterator["Client"]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what happens to a task, its outcome tells
     sys.warnoptions.append("ignore:resource_tracker")  # of the semaphores of workers that were killed
     with ExitStack() as stack:
+        stack.enter_context(_main_not_imported())
         with _interrupts_spared():
             cluster = LocalCluster(
                 n_workers=workers,
@@ -153,6 +154,20 @@ def local_cluster(workers: int) -> Iterator["Client"]:
             )
             stack.enter_context(cluster)
         yield stack.enter_context(Client(cluster, set_as_default=False))
+
+
+@contextmanager
+def _main_not_imported() -> Iterator[None]:
+    """Keep workers from running the user's script again: they need nothing of it, and it may lack a main guard."""
+    main = sys.modules["__main__"]
+    file, spec = vars(main).pop("__file__", None), main.__spec__
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
 
 
 @contextmanager

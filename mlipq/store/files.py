@@ -1,5 +1,6 @@
 """Shard files of either format, by the suffix of their name: open, read, write."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def open_shard(path: Path) -> Shard:
         return ZarrShard(path)
 
 
-def write_shard(path: Path, table: Table, attributes: Mapping[str, Json]) -> None:
+def write_shard(path: Path, table: Table, attributes: Mapping[str, Json]) -> tuple[int, str]:
     """Write a table as one file, atomically; equal tables and attributes give equal bytes.
 
     Parameters
@@ -46,6 +47,11 @@ def write_shard(path: Path, table: Table, attributes: Mapping[str, Json]) -> Non
         Ends in ``.zarr.zip`` or ``.h5``, which chooses the format.
     attributes
         Said of the whole shard, beside ``format`` and ``format_version``.
+
+    Returns
+    -------
+    tuple[int, str]
+        Bytes and SHA-256 of what was written, whatever another writer puts under the same name next.
 
     Raises
     ------
@@ -62,7 +68,9 @@ def write_shard(path: Path, table: Table, attributes: Mapping[str, Json]) -> Non
         from mlipq.store.hdf5_shard import encode
     else:
         from mlipq.store.zarr_shard import encode
-    commit_bytes(path, encode(table, attributes))
+    data = encode(table, attributes)
+    commit_bytes(path, data)
+    return len(data), hashlib.sha256(data).hexdigest()
 
 
 def read_shard(path: Path) -> Table:

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from mlipq.errors import InputError
 from mlipq.schema import Flag
 from mlipq.structures.charge_spin import charge_and_spin
 from mlipq.structures.options import ReadOptions, Rejected, RejectError
@@ -48,7 +49,17 @@ def from_atoms(
     -------
     Structure or Rejected
         The structure, positions and cell rounded to 1e-8 Å, or what is wrong with it.
+
+    Raises
+    ------
+    InputError
+        If ``atoms`` is something else than ASE's ``Atoms``.
     """
+    if not isinstance(atoms, Atoms):
+        raise InputError(
+            f"structure {source_index} (from 0): expected ase.Atoms, got {type(atoms).__name__} ({_shown(atoms)}); "
+            "label takes several of them, as in [atoms], and label_atoms one"
+        )
     info = {str(key): value for key, value in atoms.info.items() if value is not None}
     name = str(info.get("name", ""))
     try:
@@ -131,7 +142,11 @@ def _calculator(atoms: Atoms) -> tuple[Mapping[str, Any], dict[str, Any]]:
     if calc is None:
         return {}, {}
     parameters = getattr(calc, "parameters", None) or {}
-    stated = {_CALCULATOR_KEYS[key]: value for key, value in parameters.items() if key in _CALCULATOR_KEYS}
+    stated = {
+        _CALCULATOR_KEYS[key]: value
+        for key, value in parameters.items()
+        if key in _CALCULATOR_KEYS and value is not None
+    }
     results = getattr(calc, "results", {})
     if results and not _same_geometry(atoms, getattr(calc, "atoms", None) or atoms):
         results = {}
@@ -203,6 +218,11 @@ def _plain(value: Any) -> Value | None:
         return json.dumps(value)
     except (TypeError, ValueError):
         return str(value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:40] + "…"
 
 
 def _array(values: list[Any] | tuple[Any, ...]) -> Any:

@@ -8,7 +8,7 @@ quantity  field                                                           meanin
 ========  ==============================================================  =================================
 charge    ``charge``, ``total_charge``, ``molecular_charge``              total charge in e
 charge    ``initial_charges`` (an array of the atoms), if any is nonzero  its sum
-spin      ``spin_multiplicity``, ``multiplicity``,                        2S+1
+spin      ``spin_multiplicity``, ``multiplicity``, ``mult``,              2S+1
           ``molecular_multiplicity``, ``spin``
 spin      ``uhf``                                                         unpaired electrons
 spin      ``total_spin``                                                  S, or 2S+1: both are in use
@@ -18,6 +18,9 @@ spin      ``initial_magmoms`` (an array of the atoms), if its sum is      \|sum\
 
 ``total_spin`` = 1 is a triplet where it means S and a singlet where it means 2S+1. Unless another field decides, or
 ``--spin-key total_spin:S`` or ``total_spin:2S+1``, such a structure is rejected.
+
+With ``--charge-key`` or ``--spin-key``, that field alone counts. Where it is missing, the default holds; but where one
+of the fields above stands instead, the structure is rejected: the key is mistyped, or does not fit this structure.
 """
 
 from collections.abc import Mapping
@@ -36,6 +39,7 @@ CHARGE_KEYS = frozenset({"charge", "total_charge", "molecular_charge"})
 SPIN_KEYS = {
     "spin_multiplicity": "2S+1",
     "multiplicity": "2S+1",
+    "mult": "2S+1",
     "molecular_multiplicity": "2S+1",
     "spin": "2S+1",
     "uhf": "2S",
@@ -97,15 +101,15 @@ def charge_and_spin(
     Raises
     ------
     RejectError
-        If the fields disagree, are no integers, are missing without a default, or if no electron configuration has
-        this charge and multiplicity.
+        If the fields disagree, are no integers, are missing without a default, if a key of the options is missing
+        where a usual field stands, or if no electron configuration has this charge and multiplicity.
     """
     charges, charge_used = _charge_statements(info, arrays, options)
     charge, quality = _charge(charges, options)
+    if abs(charge) > total_z:
+        message = f"charge {charge:+d} is beyond ±{total_z} e, the charge of the nuclei; correct the charge"
+        raise RejectError("bad_charge", message)
     electrons = total_z - charge
-    if electrons < 0:
-        message = f"charge {charge:+d} leaves {electrons} electrons: the nuclei have {total_z} e; correct the charge"
-        raise RejectError("impossible_spin", message)
     spins, spin_used = _spin_statements(info, arrays, options)
     if spins:
         multiplicity, source = _agreed_multiplicity(spins), " and ".join(map(str, spins))
@@ -129,7 +133,25 @@ def _charge_statements(
     if per_atom is not None and (options.charge_key or np.any(per_atom)):
         key, total = f"sum of {array_key}", _total(array_key, per_atom, "bad_charge")
         found.append(_Statement(key, f"{total:g}", (_charge_value(key, total, _SUM_TOLERANCE),)))
+    if options.charge_key and not found:
+        array = "initial_charges" if np.any(arrays.get("initial_charges", 0)) else None
+        _check_nothing_else("charge", options.charge_key, _usual_fields(info, CHARGE_KEYS, array))
     return found, used
+
+
+def _usual_fields(info: Mapping[str, Any], names: frozenset[str], array: str | None) -> list[str]:
+    """Show the usual fields that stand there, as they stand: they may well be no numbers."""
+    return [f"{key}={info[key]}" for key in _matching(tuple(info), names)] + ([array] if array else [])
+
+
+def _check_nothing_else(quantity: str, key: str, others: list[str]) -> None:
+    """Reject where the user's key is missing beside a usual field: the default would silently replace what it says."""
+    if others:
+        raise RejectError(
+            f"{quantity}_missing",
+            f"no field {key!r} (from --{quantity}-key), though {others[0]} stands there; "
+            f"correct --{quantity}-key, or leave it out",
+        )
 
 
 @lru_cache(maxsize=256)
@@ -180,6 +202,10 @@ def _spin_statements(
         total = abs(_total(array_key, per_atom, "impossible_spin"))
         if wanted or total > _SUM_TOLERANCE:
             found.append(_spin_statement(f"sum of {array_key}", f"{total:g}", unit or "2S", _SUM_TOLERANCE))
+    if wanted and not found:
+        magmoms = np.asarray(arrays.get("initial_magmoms", 0.0))
+        array = None if abs(magmoms.sum()) <= _SUM_TOLERANCE else "initial_magmoms"
+        _check_nothing_else("spin", wanted, _usual_fields(info, _SPIN_NAMES, array))
     return found, used
 
 

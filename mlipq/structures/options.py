@@ -19,7 +19,8 @@ class ReadOptions:
     Parameters
     ----------
     charge_key
-        The only field to take the total charge from; ``None`` means the field's usual names.
+        The only field to take the total charge from; ``None`` means the field's usual names. A structure that lacks
+        it but has one of those is rejected. The same holds for ``spin_key``.
     charge_default
         Charge of a structure that states none, in e; ``None`` rejects such a structure.
     spin_key
@@ -67,7 +68,7 @@ class Rejected:
     error
         Short class of what is wrong: ``no_atoms``, ``unknown_element``, ``bad_coordinates``, ``bad_cell``,
         ``bad_charge``, ``fractional_charge``, ``charge_disagrees``, ``charge_missing``, ``impossible_spin``,
-        ``spin_disagrees``, ``ambiguous_spin``, ``reference_bad``, ``unreadable``.
+        ``spin_disagrees``, ``ambiguous_spin``, ``spin_missing``, ``reference_bad``, ``unreadable``.
     message
         What was expected, what came, what to do.
     """

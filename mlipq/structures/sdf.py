@@ -5,6 +5,8 @@ Formal charges become ``initial_charges`` and radicals ``initial_magmoms``, from
 of charge and spin; data items become ``info``.
 """
 
+import math
+import re
 from collections.abc import Iterator
 
 from ase import Atoms
@@ -16,6 +18,8 @@ from mlipq.structures.options import RejectError
 _CHARGE_CODES = {"1": 3.0, "2": 2.0, "3": 1.0, "5": -1.0, "6": -2.0, "7": -3.0}
 _DOUBLET_CODE = "4"
 _UNPAIRED = {1: 0.0, 2: 1.0, 3: 2.0}
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+_REAL = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][+-]?[0-9]+)?")
 
 
 def read_sdf(text: str, where: str) -> Iterator[Atoms | RejectError]:
@@ -38,9 +42,9 @@ def read_sdf(text: str, where: str) -> Iterator[Atoms | RejectError]:
     InputError
         If a record is damaged; the message names the record and the line.
     """
-    lines = text.splitlines()
+    lines = text.rstrip().splitlines()
     start = index = 0
-    while start < len(lines) and any(line.strip() for line in lines[start:]):
+    while start < len(lines):
         end = next((row for row in range(start, len(lines)) if lines[row].startswith("$$$$")), len(lines))
         yield _read_record(lines[start:end], start + 1, f"{where} record {index}")
         start, index = end + 1, index + 1
@@ -115,9 +119,10 @@ def _data_items(lines: list[str]) -> dict[str, str | float]:
 
 
 def _value(text: str) -> str | float:
-    for convert in (int, float):
-        try:
-            return convert(text)
-        except ValueError:
-            continue
+    """Read numbers as such, but leave identifiers like ``007``, ``1_000`` or ``12E3456`` as they are."""
+    word = text.strip()
+    if len(word) < 20 and _INTEGER.fullmatch(word):
+        return int(word)
+    if _REAL.fullmatch(word) and math.isfinite(number := float(word)):
+        return number
     return text

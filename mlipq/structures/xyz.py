@@ -23,6 +23,8 @@ from mlipq.structures.options import RejectError
 BLOCK_FRAMES = 300
 BLOCK_LINES = 20_000
 
+_COUNT = re.compile(rb"\s*[0-9]{1,9}\s*")
+_PROPERTIES = re.compile(rb"""\bProperties["']?\s*=""")
 _PLAIN = "species:S:1:pos:R:3"
 _PAIR = re.compile(r"""(?<!\S)[A-Za-z_][\w.-]*\s*=\s*(?:"[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[^\s"'{\[]\S*)""")
 _TEXT_FIELDS = ("name", "group")
@@ -82,7 +84,7 @@ def _frames(stream: BinaryIO, where: str) -> Iterator[Frame]:
         if not line.strip():
             number, line = number + 1, stream.readline()
             continue
-        if not line.strip().isdigit():
+        if not _COUNT.fullmatch(line):
             raise InputError(
                 f"{where} frame {index} line {number}: expected a number of atoms, got {_shown(line)}{previous}; "
                 "the file is damaged"
@@ -136,7 +138,7 @@ def _blocks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
 
 
 def _parse_block(block: list[Frame], where: str) -> Iterator[Atoms | RejectError]:
-    names = {row: _split_comment(frame) for row, frame in enumerate(block) if b"Properties" not in frame.lines[1]}
+    names = {row: _split_comment(frame) for row, frame in enumerate(block) if not _PROPERTIES.search(frame.lines[1])}
     images: list[Atoms] = []
     try:
         text = b"".join([line for frame in block for line in frame.lines]).decode()

@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 from mlipq.errors import LabelError
 from mlipq.schema import GFN1_MAX_Z, Flag
 from mlipq.structures.structure import Structure
-from mlipq.xtb.parameters import REFERENCE_OCCUPATION, SHELL_CAPACITY, unpaired_electrons, valence_electrons
+from mlipq.xtb.parameters import ORBITALS, REFERENCE_OCCUPATION, SHELL_CAPACITY, unpaired_electrons, valence_electrons
 from mlipq.xtb.singlepoint import Solution
 
 REFUSED_DISTANCE = 0.4
@@ -105,8 +105,8 @@ def _refuse_close_atoms(structure: Structure) -> None:
 
 
 def n_orbitals(numbers: NDArray) -> int:
-    """Atomic orbitals that GFN1 gives these atoms: half of what their shells can hold."""
-    return int(SHELL_CAPACITY[np.minimum(numbers, GFN1_MAX_Z)].sum()) // 2
+    """Atomic orbitals that GFN1 gives these atoms."""
+    return int(ORBITALS[np.minimum(numbers, GFN1_MAX_Z)].sum())
 
 
 def closest_pair(structure: Structure) -> tuple[float, int, int]:

@@ -56,6 +56,7 @@ def greet(labeler: Gfn1, library: blas.Blas) -> process.Header:
         "energy": energy,
         "expected": REFERENCE_ENERGY,
         "seconds": min(times),
+        "slowdown": min(times) / labeler.cost(REFERENCE_MOLECULE.numbers),
     }
 
 

@@ -111,7 +111,7 @@ class Gfn1:
         uhf = unpaired_electrons(structure.numbers, structure.charge, structure.multiplicity)
         attempt, solution = self._climb(structure, uhf)
         quality = checks.flags(structure, solution, uhf)
-        if LADDER[attempt].temperature is not None:
+        if LADDER[attempt].temperature > self.electronic_temperature:
             quality |= Flag.F_ELECTRONIC_TEMPERATURE
         if _is_force_checked(structure) and not self._forces_agree(structure, uhf, LADDER[attempt], solution):
             quality |= Flag.F_FORCE_CHECK

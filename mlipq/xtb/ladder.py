@@ -22,15 +22,15 @@ class Rung:
     options
         Options of tblite's calculator, in its own names and units.
     iterations
-        Most SCF iterations.
+        Most SCF iterations, where the job does not allow more.
     temperature
-        Electronic temperature in K. It changes the meaning of the label, which is flagged.
+        Electronic temperature in K, where the job's is lower. It changes the meaning of the label, which is flagged.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    iterations: int | None = None
-    temperature: float | None = None
+    iterations: int = 0
+    temperature: float = 0.0
 
 
 _CEH_GUESS = 2

@@ -38,8 +38,11 @@ HAS_SHELL = np.array([[False] * 3] + [[l in gfn1_shells(z) for l in "spd"] for z
 """``(87, 3)``: which of s, p, d an element has."""
 
 SHELL_CAPACITY = np.where(HAS_SHELL, CAPACITY, 0.0)
-"""``(87, 3)``: electrons that fit into an element's s, p and d."""
-SHELL_CAPACITY[1, 0] = 4.0  # hydrogen has a second s shell
+"""``(87, 3)``: electrons that an element's s, p and d hold in any physical solution."""
+
+ORBITALS = SHELL_CAPACITY.sum(axis=1).astype(int) // 2
+"""``(87,)``: atomic orbitals of an element."""
+ORBITALS[1] = 2  # hydrogen has a second, diffuse s shell, which polarises the first and is never filled beside it
 
 _IN_CORE = range(58, 72)
 

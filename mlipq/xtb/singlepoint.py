@@ -81,9 +81,9 @@ def single_point(
     accuracy
         tblite's accuracy, 1.0 by default; smaller is tighter.
     temperature
-        Electronic temperature in K, unless the rung sets its own.
+        Electronic temperature in K, unless the rung's is higher.
     iterations
-        Most SCF iterations, unless the rung sets its own.
+        Most SCF iterations, unless the rung allows more.
 
     Raises
     ------
@@ -100,8 +100,8 @@ def single_point(
     calculator.set("verbosity", 0)
     calculator.set("save-integrals", True)
     calculator.set("accuracy", accuracy)
-    calculator.set("temperature", (rung.temperature or temperature) * units.KELVIN_IN_HARTREE)
-    calculator.set("max-iter", rung.iterations or iterations)
+    calculator.set("temperature", max(rung.temperature, temperature) * units.KELVIN_IN_HARTREE)
+    calculator.set("max-iter", max(rung.iterations, iterations))
     for name, value in rung.options.items():
         calculator.set(name, value)
     calculator.add("molecular-multipoles")
@@ -125,8 +125,9 @@ def single_point(
         blocks=blocks,
         populations=populations,
     )
-    if not (np.isfinite(solution.energy) and np.isfinite(solution.forces).all()):
-        raise ScfFailure("not_finite", "the energy or a force is not a number")
+    numbers = (solution.energy, solution.forces, solution.dipole, *solution.blocks, charges)
+    if not all(np.isfinite(values).all() for values in numbers):
+        raise ScfFailure("not_finite", "the energy, a force or a population is not a number")
     return solution
 
 

@@ -114,7 +114,7 @@ BAD = {
         "impossible_spin",
         "check the charge and the spin",
     ),
-    6: ("H 0 0 0", "name=bare charge=2 spin_multiplicity=1", "impossible_spin", "correct the charge"),
+    6: ("H 0 0 0", "name=bare charge=2 spin_multiplicity=1", "bad_charge", "correct the charge"),
     7: ("O 0 0 0\nH 0 0 0.97", "name=half charge=0.5 spin_multiplicity=1", "fractional_charge", "--charge-key"),
     8: ("He 0 0 0", "name=disagree charge=0 spin_multiplicity=1 uhf=2", "spin_disagrees", "--spin-key"),
     9: (

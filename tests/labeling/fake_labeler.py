@@ -68,7 +68,15 @@ def main():
         sys.exit("no such library")
     right = fault != "always wrong" and (fault != "wrong" or stock)
     blas = "stock" if stock else "fast"
-    greeting = {"right": right, "energy": 1.0, "expected": 2.0, "blas": blas, "warning": "", "seconds": 0.1}
+    greeting = {
+        "right": right,
+        "energy": 1.0,
+        "expected": 2.0,
+        "blas": blas,
+        "warning": "",
+        "seconds": 0.1,
+        "slowdown": 1.0,
+    }
     process.serve(greeting, answer, replies)
 
 

@@ -22,7 +22,7 @@ from mlipq.store import open_dataset
 MLIPQ = Path(sysconfig.get_path("scripts")) / "mlipq"
 WORKERS = 2
 DOCUMENTED = re.compile(
-    r"plan\.json|manifest\.json|failures\.csv|logs/label\.log|inputs/(rejected|duplicates)\.csv"
+    r"plan\.json|manifest\.json|failures\.csv|logs/label\.log|inputs/(rejected|duplicates)\.jsonl"
     r"|inputs/part-\d{5}\.zarr\.zip|shards/part-\d{5}\.(zarr\.zip|h5|json)"
 )
 

@@ -38,7 +38,7 @@ def plan(folder):
         index=0, n_structures=6, n_atoms=27, seconds=1.0, sha256=sha256_file(folder.packed_input(0))
     )
     settings = {"labeler": FakeLabeler.settings, "format": "zarr"}
-    return Plan(settings=settings, versions={}, inputs=[], partitions=[planned], counts={}, unmapped=[])
+    return Plan(settings=settings, versions={}, inputs=[], partitions=[planned], counts={}, unmapped=[], unread=[])
 
 
 def label(folder, plan, retry=(), **environment):

@@ -1,9 +1,10 @@
 """Planning: what goes into which partition, what is left out and listed, and what stops it with nothing written."""
 
-import csv
 import gzip
+import json
 import shutil
 
+import ase.build
 import ase.io
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from mlipq.labeling.job import make_job
 from mlipq.labeling.plan import make_plan
 from mlipq.labeling.sources import MemorySource, find_sources
 from mlipq.store import open_dataset, read_shard, write_shard
+from mlipq.structures import ReadOptions
 
 PBE0 = {"field": "energy_pbe0", "kind": "energy", "unit": "eV", "level_of_theory": "PBE0"}
 
@@ -39,9 +41,8 @@ def refused(tmp_path, inputs, *said, out="out", **content):
     assert not (tmp_path / out.split("/")[0]).exists()
 
 
-def rows(path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+def rows(path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_a_structure_that_is_there_twice_is_kept_once_and_listed(frames, file, t
     listed = [
         (row["source_file"], row["source_index"], row["first_source_index"]) for row in rows(folder.duplicates_file)
     ]
-    assert listed == [("b.xyz", "0", "3"), ("b.xyz", "1", "5"), ("b.xyz", "2", "3")]
+    assert listed == [("b.xyz", 0, 3), ("b.xyz", 1, 5), ("b.xyz", 2, 3)]
 
 
 def test_different_labels_of_one_structure_are_a_conflict_with_both_sources(frames, file, tmp_path):
@@ -138,7 +139,7 @@ def test_different_labels_of_one_structure_are_a_conflict_with_both_sources(fram
     assert (found.counts["duplicates"], found.counts["conflicts"]) == (3, 2)
     conflict, missing, same = rows(folder.duplicates_file)
     assert conflict["conflict"] == "pbe0: -4.0 there, -99.0 here"
-    assert (conflict["first_source_file"], conflict["first_source_index"]) == ("a.xyz", "3")
+    assert (conflict["first_source_file"], conflict["first_source_index"]) == ("a.xyz", 3)
     assert "pbe0: -5.0 there, missing here" in missing["conflict"] and same["conflict"] == ""
     kept = read_shard(folder.packed_input(0))
     assert kept.arrays["reference/pbe0"][3] == -4.0
@@ -152,7 +153,7 @@ def test_what_is_wrong_with_one_structure_is_in_the_ledger_and_the_rest_goes_on(
     ase.io.write(tmp_path / "a.xyz", bad, format="extxyz")
     folder, found = plan(tmp_path, ["a.xyz"])
     ledger = rows(folder.rejected_file)
-    assert [row["source_index"] for row in ledger] == ["1", "2", "3"] and found.counts["rejected"] == 3
+    assert [row["source_index"] for row in ledger] == [1, 2, 3] and found.counts["rejected"] == 3
     assert all(row["error"] and row["message"] and row["source_file"] == "a.xyz" for row in ledger)
     assert found.n_structures == 3
 
@@ -342,3 +343,34 @@ def test_exit_codes(file, tmp_path):
     assert run("plan", file, "-o", tmp_path / "out").returncode == 0
     other = run("plan", file, "-o", tmp_path / "out", "--accuracy", 0.1)
     assert other.returncode == 2 and "accuracy" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [({"charge": {"key": "chrage"}}, "charge key 'chrage'"), ({"spin": {"key": "spn:2S"}}, "spin key 'spn:2S'")],
+)
+def test_a_named_key_that_no_structure_has_stops_the_plan(tmp_path, setting, said):
+    ase.io.write(tmp_path / "a.xyz", [ase.build.molecule("H2O"), ase.build.molecule("CH4")], format="extxyz")
+    with pytest.raises(InputError, match=said):
+        plan(tmp_path, ["a.xyz"], **setting)
+    assert not (tmp_path / "out").exists()
+
+
+def test_fields_that_look_like_charge_or_label_are_named(tmp_path):
+    water = ase.build.molecule("H2O")
+    water.info.update(net_charge=-1, REF_energy=-3.0)
+    ase.io.write(tmp_path / "a.xyz", [water], format="extxyz")
+    _, found = plan(tmp_path, ["a.xyz"])
+    assert found.unread == ["net_charge"]
+    assert found.unmapped == ["REF_energy"]
+
+
+def test_a_ledger_holds_whatever_names_hold(tmp_path):
+    water = ase.build.molecule("H2O")
+    water.info["name"] = 'two\rlines, a "quote" and \ud800'
+    water.info["charge"] = 0.5
+    sources = [MemorySource([water, ase.build.molecule("CH4")], ReadOptions())]
+    folder = OutputFolder(tmp_path / "out")
+    make_plan(sources, make_job({"inputs": ["memory"], "output": "out"}, "test"), folder)
+    (row,) = rows(folder.rejected_file)
+    assert row["name"] == water.info["name"]

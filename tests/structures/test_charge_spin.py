@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from hypothesis import given
 from hypothesis import strategies as st
+from tblite.ase import TBLite
 
 from mlipq.errors import InputError
 from mlipq.schema import Flag
@@ -38,6 +39,7 @@ def test_charge_keys_and_types(key, value):
     "key, value, multiplicity",
     [
         ("spin_multiplicity", 3, 3), ("Multiplicity", 3, 3), ("molecular_multiplicity", "3", 3), ("spin", 3, 3),
+        ("mult", 3, 3), ("MULT", "1", 1),
         ("uhf", 2, 3), ("UHF", 0, 1), ("total_spin", 0, 1), ("spin_multiplicity", 1.0, 1),
     ],
 )  # fmt: skip
@@ -128,7 +130,10 @@ def test_antiferromagnetic_magmoms_state_nothing():
         ({"charge": True}, "bad_charge", []),
         ({"charge": float("nan")}, "bad_charge", []),
         ({"charge": np.array([1, 2])}, "bad_charge", []),
-        ({"charge": 11}, "impossible_spin", ["-1 electrons"]),
+        ({"charge": 11}, "bad_charge", ["+11", "10 e", "correct the charge"]),
+        ({"charge": -11}, "bad_charge", ["-11"]),
+        ({"charge": -3_000_000_000}, "bad_charge", ["-3000000000"]),
+        ({"charge": 1e300}, "bad_charge", []),
         ({"spin": 0}, "impossible_spin", ["spin=0", "--spin-key spin:2S"]),
         ({"multiplicity": 2}, "impossible_spin", ["10 electrons"]),
         ({"multiplicity": 13}, "impossible_spin", ["12 unpaired"]),
@@ -163,20 +168,57 @@ def test_noncollinear_magmoms_are_rejected():
 
 def test_bare_proton_and_hydrogen_with_charge_two():
     assert stated(read(Atoms("H", info={"charge": 1}))) == (1, 1)
-    assert read(Atoms("H", info={"charge": 2})).error == "impossible_spin"
+    assert stated(read(Atoms("H", info={"charge": -1}))) == (-1, 1)
+    assert read(Atoms("H", info={"charge": 2})).error == "bad_charge"
 
 
 def test_an_explicit_key_is_the_only_one_used():
-    atoms = water(q=1, charge=0, mult=2, spin=7)
-    structure = read(atoms, charge_key="q", spin_key="mult")
+    atoms = water(q=1, charge=0, m=2, spin=7)
+    structure = read(atoms, charge_key="q", spin_key="m")
     assert stated(structure) == (1, 2)
     assert structure.quality == 0
     assert structure.info == {"charge": 0, "spin": 7}
 
 
 def test_an_explicit_key_that_is_missing_falls_to_the_default():
-    assert read(water(charge=1), charge_key="q").quality & Flag.F_CHARGE_DEFAULT
-    assert read(water(charge=1), charge_key="q", charge_default=None).error == "charge_missing"
+    structure = read(water(other=1), charge_key="q", spin_key="s:2S")
+    assert stated(structure) == (0, 1)
+    assert structure.quality == Flag.F_CHARGE_DEFAULT | Flag.F_SPIN_DEFAULT
+    rejected = read(water(), charge_key="q", charge_default=None)
+    assert rejected.error == "charge_missing" and "looked for q" in rejected.message
+
+
+@pytest.mark.parametrize("default", [0, None])
+@pytest.mark.parametrize("field", [{"charge": -2}, {"Total_Charge": 0}, {"charge": "1+"}])
+def test_a_mistyped_charge_key_never_takes_the_default(field, default):
+    rejected = read(water(**field), charge_key="chrage", charge_default=default)
+    ((key, value),) = field.items()
+    assert rejected.error == "charge_missing"
+    assert "'chrage'" in rejected.message and f"{key}={value} stands there" in rejected.message
+
+
+@pytest.mark.parametrize("field", [{"spin": 3}, {"UHF": 0}, {"mult": "triplet"}, {"total_spin": 1}])
+@pytest.mark.parametrize("spin_key", ["spni", "spni:2S"])
+def test_a_mistyped_spin_key_never_takes_the_default(field, spin_key):
+    rejected = read(water(**field), spin_key=spin_key)
+    ((key, value),) = field.items()
+    assert rejected.error == "spin_missing"
+    assert "'spni'" in rejected.message and f"{key}={value} stands there" in rejected.message
+
+
+def test_a_mistyped_key_beside_fields_of_the_atoms():
+    atoms = water()
+    atoms.set_initial_charges([0, 0, 0])
+    atoms.set_initial_magnetic_moments([0, 1, -1])
+    assert stated(read(atoms, charge_key="q", spin_key="s")) == (0, 1)  # neither states anything
+    atoms.set_initial_charges([-1, 0, 0])
+    rejected = read(atoms, charge_key="q")
+    assert rejected.error == "charge_missing" and "initial_charges" in rejected.message
+    for magmoms in ([2, 0, 0], [[0, 0, 1.0]] * 3, [np.nan, 0, 0]):
+        atoms = water()
+        atoms.set_initial_magnetic_moments(magmoms)
+        rejected = read(atoms, spin_key="s")
+        assert rejected.error == "spin_missing" and "initial_magmoms" in rejected.message
 
 
 def test_explicit_keys_may_name_arrays():
@@ -203,6 +245,15 @@ def test_unknown_unit_of_the_spin_key():
 def test_the_parameters_of_a_calculator_count():
     atoms = water()
     atoms.calc = Calculator(charge=1, multiplicity=2)
+    assert stated(read(atoms)) == (1, 2)
+
+
+def test_parameters_that_are_none_state_nothing():
+    atoms = water()
+    atoms.calc = TBLite(method="GFN1-xTB", verbosity=0)
+    assert atoms.calc.parameters["charge"] is None
+    assert read(atoms).quality == Flag.F_CHARGE_DEFAULT | Flag.F_SPIN_DEFAULT
+    atoms.calc = Calculator(charge=1, mult=2, multiplicity=None)
     assert stated(read(atoms)) == (1, 2)
 
 

@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from mlipq.errors import InputError
 from mlipq.schema import Flag
 from mlipq.structures import ReadOptions, ReferenceSpec, Rejected, from_atoms
 
@@ -110,3 +111,11 @@ def test_a_cell_of_a_molecule_is_dropped():
 )
 def test_periodic_without_a_proper_cell(cell, error):
     assert from_atoms(Atoms("Si", cell=np.diag(cell), pbc=True)).error == error
+
+
+@pytest.mark.parametrize(
+    "wrong, name", [("water.xyz", "str"), (dimer()[0], "Atom"), ([dimer()], "list"), (None, "NoneType")]
+)
+def test_something_that_is_no_atoms(wrong, name):
+    with pytest.raises(InputError, match=rf"structure 3 .*expected ase.Atoms, got {name} "):
+        from_atoms(wrong, source_index=3)

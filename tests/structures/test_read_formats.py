@@ -1,6 +1,7 @@
 """Other formats, with ASE as the oracle, and what ASE's readers leave out."""
 
 import gzip
+import time
 from pathlib import Path
 
 import ase.db
@@ -115,6 +116,14 @@ InChI=1S/H3N/h1H3/p+1
 
 $$$$
 """
+HELIUM = """helium
+  someone
+
+  1  0  0  0  0  0  0  0  0  0999 V2000
+    0.0000    0.0000    0.0000 He  0  0
+M  END
+$$$$
+"""
 METHYL = """
   someone
 
@@ -138,6 +147,27 @@ def test_every_record_of_an_sdf_with_its_formal_charge_and_radicals(tmp_path):
     assert cation.info == {"inchi": "InChI=1S/H3N/h1H3/p+1", "energy_kcal": -12.5}
     assert (radical.charge, radical.multiplicity) == (0, 2)
     assert anion.charge == -1
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("7", 7), ("-12", -12), ("0", 0), ("-12.5", -12.5), ("+.5", 0.5), ("3.", 3.0), ("1e-3", 1e-3), (" 2.5", 2.5),
+        ("007", "007"), ("1_000", "1_000"), ("+1", "+1"), ("nan", "nan"), ("1e999", "1e999"), ("-0", "-0"), ("1.2.3", "1.2.3"),
+        ("123456789012345678901", "123456789012345678901"), ("9" * 5000, "9" * 5000), ("١", "١"),
+    ],
+)  # fmt: skip
+def test_data_items_are_numbers_only_where_nothing_is_lost(tmp_path, text, value):
+    (tmp_path / "a.sdf").write_text(AMMONIUM.replace("-12.5", text))
+    kept = read(tmp_path / "a.sdf")[0].info["energy_kcal"]
+    assert kept == value and type(kept) is type(value)
+
+
+def test_an_sdf_is_read_in_linear_time(tmp_path):
+    (tmp_path / "a.sdf").write_text(HELIUM * 4000 + "\n" * 2_000_000)
+    started = time.process_time()
+    assert len(read(tmp_path / "a.sdf")) == 4000
+    assert time.process_time() - started < 4  # about 10 s if every record copies all lines after it
 
 
 def test_charge_codes_of_the_atom_block(tmp_path):

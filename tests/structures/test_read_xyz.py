@@ -93,6 +93,9 @@ def test_windows_line_ends_and_blank_lines_between_frames(tmp_path):
         ('name="two words" smiles="[O-]"', "two words", {"smiles": "[O-]"}, 0),
         ("name=007 group=1e5", "007", {}, 0),
         ("CC(=O)O", "CC(=O)O", {}, 0),
+        ("my Properties are fine charge=-1", "my Properties are fine", {}, -1),
+        ("Properties = species:S:1:pos:R:3 converged charge=1", "", {"converged": True}, 1),
+        ('"Properties"=species:S:1:pos:R:3 converged charge=1', "", {"converged": True}, 1),
         ("Properties=species:S:1:pos:R:3 converged name=\"a 'b'\"", "a 'b'", {"converged": True}, 0),
     ],
 )
@@ -144,6 +147,10 @@ def test_wrong_structures_are_rejected_and_the_rest_read(tmp_path):
         ("4\n\nO 0 0 0\nH 0 0.76 -0.59\nH 0 0 1\n", r"frame 2 line 16: expected 4 columns .* got 1: '3'"),
         ("2\n\nO 0 0 0\nH 0 0.76 -0.59\nH 0 0 1\n", r"frame 3 line 15: expected a number of atoms, got 'H 0 0 1'"),
         ("-3\n\n", r"frame 2 line 11: expected a number of atoms, got '-3'"),
+        ("1234567890\n\n", r"frame 2 line 11: expected a number of atoms, got '1234567890'"),
+        ("9" * 30 + "\n\n", r"frame 2 line 11: expected a number of atoms, got '9999"),
+        ("9" * 5000 + "\n\n", r"frame 2 line 11: expected a number of atoms, got '9999"),
+        ("999999999\n\n", r"frame 2 line 11: 999999999 atoms announced, .* truncated"),
     ],
 )  # fmt: skip
 def test_damage_is_named_by_frame_and_line(tmp_path, bad, message):

@@ -69,6 +69,7 @@ def test_orbitals_are_those_of_the_shells():
     for z in range(1, 87):
         assert n_orbitals(np.array([z])) == (2 if z == 1 else sizes[gfn1_shells(z)])
     assert SHELL_CAPACITY[26].tolist() == [2, 6, 10]
+    assert SHELL_CAPACITY[1].tolist() == [2, 0, 0]
 
 
 def test_lanthanides_keep_4f_in_the_core():
