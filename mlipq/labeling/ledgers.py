@@ -1,5 +1,6 @@
 """What planning keeps beside the partitions: which structures it met, and those it left out."""
 
+import errno
 import hashlib
 import json
 import os
@@ -129,8 +130,9 @@ def _full_disk_told(path: Path) -> Iterator[None]:
     except OSError as error:
         raise unwritable(path, error) from error
     except sqlite3.OperationalError as error:
+        reason = os.strerror(errno.ENOSPC) if error.sqlite_errorcode == sqlite3.SQLITE_FULL else error
         raise IncompleteError(
-            f"{path} was not written: {error}. Free some space and run the same command again."
+            f"{path} was not written: {reason}. Free some space and run the same command again."
         ) from error
 
 
