@@ -130,12 +130,14 @@ class _Tally:
 
     attempts_array: str
     specs: list[dict[str, ArraySpec]] = field(default_factory=list)
+    empty: list[dict[str, ArraySpec]] = field(default_factory=list)
     flags: Counter[str] = field(default_factory=Counter)
     attempts: Counter[str] = field(default_factory=Counter)
 
     def add(self, shard: Shard) -> None:
-        """Count one shard; an empty one has no say in the types of arrays."""
+        """Count one shard; an empty one has a say in the types of arrays only where all are."""
         if len(shard) == 0:
+            self.empty.append(dict(shard.specs))
             return
         self.specs.append(dict(shard.specs))
         quality = shard.read("quality", 0, len(shard))
@@ -161,7 +163,7 @@ def _manifest(folder: OutputFolder, plan: Plan, sidecars: list[Sidecar], failure
     return Manifest(
         level_of_theory=labeler["level_of_theory"],
         shards=entries,
-        arrays=list(join_specs(tally.specs).values()),
+        arrays=list(join_specs(tally.specs, tally.empty).values()),
         statistics=found.statistics,
         reference_energies=found.reference_energies,
         outliers=found.outliers,

@@ -2,7 +2,8 @@
 
 This is the one place for these rules:
 
-- a value is a boolean, an integer (i8), a float (f8), text, or an array of one of these;
+- a value is a boolean, an integer (i8), a float (f8), text, or an array of one of these; integers beyond ±2**53,
+  which a float cannot hold, are text, so that no join or gap takes their digits;
 - types join upwards, bool → i8 → f8 → str, so a column holds the widest type among its values;
 - a missing value is NaN in a float column and ``""`` in a text column; a boolean or integer column with gaps
   becomes f8 with NaN;
@@ -27,6 +28,8 @@ from mlipq.schema import KNOWN_ARRAYS, ArraySpec
 from mlipq.store.table import Table
 
 FROM_INPUT = "As the input file gave it"
+EXACT_INTEGERS = 2**53
+"""Up to here every integer is a float of its own."""
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -126,13 +129,17 @@ def with_gaps(spec: ArraySpec) -> ArraySpec:
     return replace(spec, dtype="f8") if numpy_dtype(spec).kind in "biu" else spec
 
 
-def join_specs(shards: Sequence[Mapping[str, ArraySpec]]) -> dict[str, ArraySpec]:
+def join_specs(
+    shards: Sequence[Mapping[str, ArraySpec]], empty: Sequence[Mapping[str, ArraySpec]] = ()
+) -> dict[str, ArraySpec]:
     """Return the specifications of many shards read as one dataset.
 
     Parameters
     ----------
     shards
-        Specifications of each shard that holds structures (an empty shard has nothing to say).
+        Specifications of each shard that holds structures.
+    empty
+        Specifications of each shard that holds none: they count only where no shard holds any.
 
     Returns
     -------
@@ -144,6 +151,7 @@ def join_specs(shards: Sequence[Mapping[str, ArraySpec]]) -> dict[str, ArraySpec
     CheckError
         If labels of one name differ in unit, level of theory, level or shape: they are not the same quantity.
     """
+    shards = shards or empty
     joined = {}
     for name in dict.fromkeys(name for specs in shards for name in specs):
         present = [specs[name] for specs in shards if name in specs]
@@ -219,7 +227,7 @@ def _as_array(value: object) -> NDArray:
     array = np.asarray(value)
     if array.size and array.dtype.kind in "biuf":
         wanted = {"b": "bool", "f": "f8"}.get(array.dtype.kind, "i8")
-        if array.dtype.kind != "u" or array.max() <= np.iinfo("i8").max:
+        if wanted != "i8" or (array.min() >= -EXACT_INTEGERS and array.max() <= EXACT_INTEGERS):
             return array.astype(wanted)
     if array.size and (array.dtype.kind == "U" or all(isinstance(item, str) for item in array.ravel())):
         return _objects([storable_text(str(item)) for item in array.ravel()], array.shape)

@@ -14,7 +14,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mlipq.errors import CheckError, InputError
-from mlipq.schema import ArraySpec
+from mlipq.schema import STRUCTURE_ARRAYS, ArraySpec
 from mlipq.store.columns import conform, empty_table
 from mlipq.store.files import open_shard, read_shard
 from mlipq.store.manifest import MANIFEST, Manifest
@@ -58,7 +58,9 @@ def open_dataset(path: str | Path) -> "Dataset":
             return Dataset([path], [len(shard)], shard.specs)
     manifest = Manifest.read(path / MANIFEST)
     files = [path / entry.file for entry in manifest.shards]
-    specs = {spec.name: spec for spec in manifest.arrays}
+    listed = {spec.name: spec for spec in manifest.arrays}
+    always = {spec.name: spec for spec in STRUCTURE_ARRAYS if not spec.optional and spec.name not in listed}
+    specs = {**listed, **always}  # where every structure was refused, the manifest may list no arrays
     return Dataset(files, [entry.n_structures for entry in manifest.shards], specs, manifest)
 
 
@@ -67,7 +69,7 @@ class Dataset:
 
     ``ds[17]`` is an :class:`ase.Atoms`, ``for atoms in ds`` streams them, ``ds["gfn1/energy"]`` is a
     :class:`Column`, and :meth:`batch` gives several arrays of the same structures. At most :data:`OPEN_SHARDS` files
-    are open at once. Threads may share a dataset, and a forked process opens the files anew.
+    are open at once. Threads may share a dataset; another process, forked or sent it by pickle, opens the files anew.
 
     Attributes
     ----------
@@ -150,9 +152,10 @@ class Dataset:
         rows = _rows(index, len(self))
         shard_of = np.searchsorted(self._starts, rows, side="right") - 1
         order = np.argsort(shard_of, kind="stable")
+        numbers, firsts = np.unique(shard_of[order], return_index=True)
+        parts_of_rows = np.split((rows - self._starts[shard_of])[order], firsts[1:])
         parts = []
-        for number in np.unique(shard_of):
-            local = rows[shard_of == number] - self._starts[number]
+        for number, local in zip(numbers, parts_of_rows, strict=False):  # no rows are one part of no shard
             with self._shard(int(number)) as shard, damage_named(shard.path, "the file"):
                 parts.append(conform(shard.take(local, [name for name in specs if name in shard.specs]), specs))
         table = Table.concatenate(parts) if parts else empty_table(specs)
@@ -243,6 +246,9 @@ class _OpenShards:
 
     def __init__(self) -> None:
         self._start_over()
+
+    def __reduce__(self) -> tuple[type["_OpenShards"], tuple[()]]:
+        return _OpenShards, ()  # another process opens its own
 
     def _start_over(self) -> None:
         self._process = os.getpid()

@@ -5,6 +5,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
@@ -18,6 +19,7 @@ from mlipq.store.commit import TEMPORARY_PREFIX, committing, sync_folder
 from mlipq.store.dataset import Dataset
 from mlipq.store.extxyz import frame_text
 from mlipq.store.files import open_shard, read_shard, shard_suffix, write_shard
+from mlipq.store.labels import is_energy, is_forces
 from mlipq.store.manifest import MANIFEST, Manifest, ShardEntry
 from mlipq.store.packing import REFERENCE, atoms_at
 from mlipq.store.table import Table
@@ -25,6 +27,16 @@ from mlipq.store.table import Table
 Format = Literal["extxyz", "zarr", "h5"]
 Progress = Callable[[int, int], None]
 """Called with the number of structures done, and of all."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: all structures, the array that gave extxyz its ``energy``, and how many structures lack it."""
+
+    structures: int
+    energy: str | None = None
+    without_energy: int = 0
+
 
 _SUFFIXES = {"zarr": ".zarr.zip", "h5": ".h5"}
 
@@ -36,7 +48,7 @@ def export(
     energy: str | None = None,
     forces: str | None = None,
     progress: Progress = lambda done, total: None,
-) -> None:
+) -> Exported:
     """Write a dataset in another format; nothing stands under ``path`` before all of it is there.
 
     Parameters
@@ -54,6 +66,11 @@ def export(
     progress
         Called after each shard.
 
+    Returns
+    -------
+    Exported
+        What was written.
+
     Raises
     ------
     InputError
@@ -62,26 +79,30 @@ def export(
     """
     path = Path(path)
     if to == "extxyz":
-        _export_extxyz(dataset, path, energy, forces, progress)
-    elif energy or forces:
+        return _export_extxyz(dataset, path, energy, forces, progress)
+    if energy or forces:
         raise InputError(f"energy and forces are chosen for extxyz alone; {to} keeps every array under its own name")
-    else:
-        _export_shards(dataset, path, _SUFFIXES[to], progress)
+    _export_shards(dataset, path, _SUFFIXES[to], progress)
+    return Exported(len(dataset))
 
 
-def _export_extxyz(dataset: Dataset, path: Path, energy: str | None, forces: str | None, progress: Progress) -> None:
+def _export_extxyz(
+    dataset: Dataset, path: Path, energy: str | None, forces: str | None, progress: Progress
+) -> Exported:
     if path.exists():
         raise InputError(f"{path} is there already; name a file that does not exist yet")
     energy = _chosen_energy(dataset.specs, energy)
     forces = _chosen_forces(dataset.specs, energy, forces)
-    done = 0
+    done = without_energy = 0
     with committing(path) as raw, _compressed(raw, path) as file:
         for table in dataset.tables():
             for row in range(len(table)):
-                text = frame_text(atoms_at(table, row), _energy_of(table, row, energy), _forces_of(table, row, forces))
-                file.write(text.encode("utf-8"))
+                value = _energy_of(table, row, energy)
+                without_energy += energy is not None and value is None
+                file.write(frame_text(atoms_at(table, row), value, _forces_of(table, row, forces)).encode("utf-8"))
             done += len(table)
             progress(done, len(dataset))
+    return Exported(done, energy, without_energy)
 
 
 @contextmanager
@@ -104,14 +125,17 @@ def _forces_of(table: Table, row: int, name: str | None) -> NDArray | None:
 
 
 def _chosen_energy(specs: dict[str, ArraySpec], name: str | None) -> str | None:
-    choices = [spec.name for spec in specs.values() if _is_energy(spec)]
+    choices = [spec.name for spec in specs.values() if is_energy(spec)]
     if name is None and len(choices) > 1:
         options = " or ".join(f"--energy {choice}" for choice in choices)
         raise InputError(f"several arrays could be the energy; choose one: {options}")
     if name is None:
         return choices[0] if choices else None
-    if name not in specs or specs[name].level != "structure" or specs[name].shape or specs[name].dtype[0] != "f":
-        raise InputError(f"{name!r} cannot be the energy; this dataset has {', '.join(choices) or 'none'}")
+    if name not in choices:
+        raise InputError(
+            f"{name!r} cannot be the energy; this dataset has {', '.join(choices) or 'none'}. A field of the input becomes "
+            "one when it is labelled with --reference"
+        )
     return name
 
 
@@ -119,22 +143,12 @@ def _chosen_forces(specs: dict[str, ArraySpec], energy: str | None, name: str | 
     if name is None:
         if energy is None:
             return None
-        matching = [s.name for s in specs.values() if _is_forces(s) and _same_source(s, specs[energy])]
+        matching = [s.name for s in specs.values() if is_forces(s) and _same_source(s, specs[energy])]
         return matching[0] if len(matching) == 1 else None
-    choices = [spec.name for spec in specs.values() if _is_forces(spec)]
+    choices = [spec.name for spec in specs.values() if is_forces(spec)]
     if name not in choices:
         raise InputError(f"{name!r} cannot be the forces; this dataset has {', '.join(choices) or 'none'}")
     return name
-
-
-def _is_energy(spec: ArraySpec) -> bool:
-    named = spec.kind == "energy" or (not spec.kind and spec.name.endswith("/energy"))
-    return named and spec.level == "structure" and spec.shape == () and not spec.name.startswith("info/")
-
-
-def _is_forces(spec: ArraySpec) -> bool:
-    named = spec.kind == "forces" or (not spec.kind and spec.name.endswith("/forces"))
-    return named and spec.level == "atom" and spec.shape == (3,) and not spec.name.startswith("info/")
 
 
 def _same_source(one: ArraySpec, other: ArraySpec) -> bool:
@@ -150,17 +164,24 @@ def _export_shards(dataset: Dataset, path: Path, suffix: str, progress: Progress
     with _folder_committed(path) as folder:
         (folder / "shards").mkdir()
         entries, done = [], 0
-        for file in dataset.files:
+        for file, name in zip(dataset.files, _shard_names(dataset.files, suffix), strict=True):
             table = read_shard(file)
             with open_shard(file) as shard:
                 attributes = shard.attributes
-            name = f"shards/{file.name.removesuffix(shard_suffix(file))}{suffix}"
             write_shard(folder / name, table, attributes)
             entries.append(ShardEntry.of(folder, name, table))
             done += len(table)
             progress(done, len(dataset))
         manifest = dataset.manifest or Manifest(shards=[], arrays=list(dataset.specs.values()))
         manifest.model_copy(update={"shards": entries}).write(folder / MANIFEST)
+
+
+def _shard_names(files: list[Path], suffix: str) -> list[str]:
+    """Name the new shards after the old ones, or number them where two would share a name."""
+    stems = [file.name.removesuffix(shard_suffix(file)) for file in files]
+    if len(set(stems)) < len(stems):
+        stems = [f"part-{number:05d}" for number in range(len(stems))]
+    return [f"shards/{stem}{suffix}" for stem in stems]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeIn
 from mlipq.errors import CheckError, InputError
 from mlipq.schema import ArraySpec
 from mlipq.store.commit import commit_json, sha256_file
+from mlipq.store.names import is_array_name
 from mlipq.store.table import Table
 
 MANIFEST = "manifest.json"
@@ -23,6 +24,12 @@ def _inside(file: str) -> str:
     if path.is_absolute() or ".." in path.parts or not path.parts or re.search(r"[\\\0]|^[A-Za-z]:", file):
         raise ValueError("a file of a dataset is named relative to its folder and stays inside it")
     return file
+
+
+def _named(spec: ArraySpec) -> ArraySpec:
+    if not is_array_name(spec.name):
+        raise ValueError(f"array {spec.name!r} is not in the schema; others are named <source>/<name>")
+    return spec
 
 
 InsideFile = Annotated[str, AfterValidator(_inside)]
@@ -125,7 +132,7 @@ class Manifest(_Record):
     citation: str = ""
     level_of_theory: str = ""
     shards: list[ShardEntry]
-    arrays: list[ArraySpec]
+    arrays: list[Annotated[ArraySpec, AfterValidator(_named)]]
     statistics: dict[str, ArrayStatistics] = {}
     reference_energies: dict[str, ReferenceEnergies] = {}
     quality: dict[str, NonNegativeInt] = {}

@@ -1,6 +1,5 @@
 """Structures into a table, and a row of a table back into a structure or an ASE object."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -10,14 +9,13 @@ from numpy.typing import NDArray
 from mlipq.errors import InputError
 from mlipq.schema import KNOWN_ARRAYS, STRUCTURE_ARRAYS, ArraySpec
 from mlipq.store.columns import infer_column, is_missing, missing_rows, numpy_dtype, storable_text, with_gaps
+from mlipq.store.names import name_part
 from mlipq.store.table import Table, offsets_from
 from mlipq.structures.structure import Structure, Value, identity_words
 
 REFERENCE = "reference/"
 INFO = "info/"
 
-_NOT_IN_NAMES = re.compile(r"[/\\\0-\x1f\x7f\ud800-\udfff]")
-_NOT_A_NAME = re.compile(r"\.*|zarr\.json")
 _OWN = {spec.name for spec in STRUCTURE_ARRAYS}
 _NOT_IN_ATOMS = {"atom_offsets", "atomic_numbers", "positions", "cell", "pbc", "identity", "multiplicity"}
 
@@ -199,14 +197,9 @@ def _info_values(structures: Sequence[Structure]) -> dict[str, list[object]]:
     columns: dict[str, list[object]] = {}
     for row, structure in enumerate(structures):
         for key, value in structure.info.items():
-            column = columns.setdefault(_info_name(key), [None] * len(structures))
+            name = f"{INFO}{name_part(key)}"
+            column = columns.setdefault(name, [None] * len(structures))
             if column[row] is not None:
-                raise InputError(f"{structure.where}: two fields would be stored as {_info_name(key)}; rename {key!r}")
+                raise InputError(f"{structure.where}: two fields would be stored as {name}; rename {key!r}")
             column[row] = value
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
-
-
-def _info_name(key: str) -> str:
-    """Return the array that holds a field: what cannot stand in a path becomes ``_``."""
-    name = _NOT_IN_NAMES.sub("_", key)
-    return f"{INFO}_{name}" if _NOT_A_NAME.fullmatch(name) else f"{INFO}{name}"

@@ -14,6 +14,7 @@ from mlipq.errors import CheckError, MlipqError
 from mlipq.schema import KNOWN_ARRAYS, ArraySpec, Level
 from mlipq.store.columns import dtype_name
 from mlipq.store.commit import Json
+from mlipq.store.names import is_array_name
 from mlipq.store.table import Table, offsets_from, ragged_rows
 from mlipq.store.validation import offset_problems, table_problems
 
@@ -142,8 +143,10 @@ def stored_spec(name: str, shape: tuple[int, ...], dtype: np.dtype, attributes: 
     Raises
     ------
     CheckError
-        If the dtype is none that mlipq stores, or an attribute is missing or odd.
+        If the name or the dtype is none that mlipq stores, or an attribute is missing or odd.
     """
+    if not is_array_name(name):
+        raise CheckError(f"array {name!r} is not in the schema; others are named <source>/<name>")
     said = {key: attributes.get(key, "") for key in ("level", "unit", "description", "kind", "level_of_theory")}
     if said["level"] not in get_args(Level) or not all(isinstance(value, str) for value in said.values()):
         raise CheckError(f"array {name} should say its level, unit and description in its attributes, but says {said}")

@@ -8,6 +8,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from mlipq.schema import ArraySpec
+from mlipq.store.labels import is_energy
 from mlipq.store.manifest import ArrayStatistics, Outlier, ReferenceEnergies
 from mlipq.store.table import Table
 from mlipq.structures.structure import identity_hex
@@ -108,7 +109,7 @@ def summarise(tables: Callable[[], Iterable[Table]]) -> Summary:
         for name, spec in table.specs.items():
             if _is_number(spec):
                 moments.setdefault(name, Moments()).add(table.arrays[name])
-            if _is_energy(spec):
+            if is_energy(spec):
                 fits.setdefault(name, CompositionFit()).add(compositions, table.arrays[name])
     fitted = {name: fit.energies() for name, fit in fits.items()}
     return Summary(
@@ -145,7 +146,3 @@ def _outliers(name: str, atomic_energies: NDArray, tables: Iterable[Table]) -> I
 
 def _is_number(spec: ArraySpec) -> bool:
     return spec.dtype.startswith("f") and spec.name not in ("positions", "cell")
-
-
-def _is_energy(spec: ArraySpec) -> bool:
-    return spec.name.endswith("/energy") or spec.kind == "energy"

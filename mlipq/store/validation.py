@@ -1,6 +1,5 @@
 """Does a table obey the schema? One list of sentences, empty where it does."""
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,9 +7,9 @@ from numpy.typing import NDArray
 
 from mlipq.schema import KNOWN_ARRAYS, STRUCTURE_ARRAYS, ArraySpec
 from mlipq.store.columns import UNSTORABLE, dtype_name
+from mlipq.store.names import is_array_name
 from mlipq.store.table import Table
 
-_NAME = re.compile(r"[^/\\]+(/[^/\\]+)?")
 _MAY_BE_NAN = {"gfn1/homo_lumo_gap"}
 
 
@@ -18,7 +17,7 @@ def table_problems(table: Table) -> list[str]:
     """Return what is wrong with a table, one sentence an item.
 
     Checked: every array that must be there is; arrays of the schema have its level, shape, dtype and unit; values
-    agree with their specification; the offsets start at 0, never fall and end at the number of atoms; every array
+    agree with their specification; the offsets start at 0, rise and end at the number of atoms; every array
     has a row for each structure or atom; and numbers are finite, except that labels beyond the schema and the
     HOMO-LUMO gap may be NaN, and ``info/`` arrays anything.
     """
@@ -39,9 +38,10 @@ def offset_problems(offsets: NDArray, n_atoms: int) -> list[str]:
         problems.append(f"atom_offsets should start at 0, but starts at {offsets[0]}")
     if offsets[-1] != n_atoms:
         problems.append(f"atom_offsets should end at {n_atoms}, the number of atoms, but ends at {offsets[-1]}")
-    falls = np.flatnonzero(np.diff(offsets) < 0)
-    if len(falls):
-        problems.append(f"atom_offsets should never fall, but does after structure {falls[0]}")
+    counts = np.diff(offsets)
+    for wrong, problem in ((counts < 0, "never fall, but does"), (counts == 0, "rise by an atom, but stands")):
+        if wrong.any():
+            problems.append(f"atom_offsets should {problem} after structure {np.flatnonzero(wrong)[0]}")
     return problems
 
 
@@ -54,7 +54,7 @@ def _array_problems(table: Table, name: str, rows: dict[str, int]) -> Iterator[s
     known = KNOWN_ARRAYS.get(name)
     if known is not None and _layout(spec) != _layout(known):
         yield f"array {name} should be {_layout(known)}, but is {_layout(spec)}"
-    if known is None and ("/" not in name or not _NAME.fullmatch(name)):
+    if not is_array_name(name):
         yield f"array {name!r} is not in the schema; others are named <source>/<name>"
     if values.shape[1:] != spec.shape or dtype_name(values.dtype) != spec.dtype:
         yield f"array {name} should have rows {spec.shape} {spec.dtype}, but has {values.shape[1:]} {values.dtype}"

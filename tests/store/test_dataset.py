@@ -1,6 +1,7 @@
 """The lazy reader of many shards against NumPy on the same arrays in memory."""
 
 import gc
+import multiprocessing
 import os
 import subprocess
 import threading
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from molecules import g2_table, molecule
+from molecules import SPECS, g2_table, molecule
 
 from mlipq.errors import CheckError, InputError
-from mlipq.store import Manifest, ShardEntry, Table, atoms_at, join_specs, open_dataset, pack, write_shard
+from mlipq.store import Manifest, ShardEntry, Table, atoms_at, export, join_specs, open_dataset, pack, write_shard
 from mlipq.store import shard as shard_module
 from mlipq.store.columns import conform
+from mlipq.store.statistics import summarise
+from mlipq.store.verify import verify_dataset
 
 CUTS = [(0, 15), (15, 15), (15, 16), (16, 40)]
 N = 40
@@ -28,7 +31,8 @@ def make_dataset(folder: Path, tables: list[Table], suffixes: list[str]) -> Path
         file = f"shards/part-{number:05d}{suffix}"
         write_shard(folder / file, table, {})
         entries.append(ShardEntry.of(folder, file, table))
-    specs = join_specs([table.specs for table in tables if len(table)])
+    filled, empty = ([table.specs for table in tables if bool(len(table)) is full] for full in (True, False))
+    specs = join_specs(filled, empty)
     Manifest(shards=entries, arrays=list(specs.values())).write(folder / "manifest.json")
     return folder
 
@@ -164,6 +168,31 @@ def test_datasets_without_structures(tmp_path, suffix):
             ds[0]
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_shards_that_all_hold_nothing(tmp_path, listed):
+    """As after a job that refused every structure."""
+    folder = make_dataset(tmp_path / "ds", [pack([], SPECS)] * 2, [".zarr.zip", ".h5"])
+    ds = open_dataset(folder)
+    assert ds.specs == pack([], SPECS).specs
+    if not listed:
+        ds.manifest.model_copy(update={"arrays": []}).write(folder / "manifest.json")
+        ds = open_dataset(folder)
+    assert len(ds) == 0 and list(ds) == [] and verify_dataset(folder) == []
+    assert ds.batch([])["positions"].shape == (0, 3)
+    with pytest.raises(IndexError):
+        ds[0]
+    assert export(ds, tmp_path / "all.extxyz", "extxyz").structures == 0
+    assert (tmp_path / "all.extxyz").read_bytes() == b""
+    export(ds, tmp_path / "h5", "h5")
+    assert len(open_dataset(tmp_path / "h5")) == 0
+    assert summarise(ds.tables).outliers == []
+
+
+def test_a_shard_of_nothing_has_no_say_in_types():
+    filled, empty = pack([molecule("CH4", info={"x": 1})], {}).specs, pack([], {}).specs
+    assert join_specs([filled], [empty]) == filled
+
+
 def test_shards_whose_info_differs_read_as_one(tmp_path):
     tables = [
         pack([molecule("CH4", info={"x": 1, "only": True})], {}),
@@ -257,3 +286,13 @@ def test_forked_processes_read_the_same(ds):
         [sys.executable, "-W", "ignore", "-c", FORKED, folder], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.strip() == "True [0, 0, 0]", done.stderr
+
+
+def energies_of(ds):
+    return ds["gfn1/energy"][:]
+
+
+def test_a_spawned_process_reads_the_same(ds):
+    expected = energies_of(ds)  # so that files are open here
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply_async(energies_of, [ds]).get(60), expected)

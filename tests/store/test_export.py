@@ -12,8 +12,10 @@ from molecules import ENERGY, FORCES, assert_same, crystal, g2_table, labelled, 
 from test_dataset import make_dataset
 
 from mlipq.errors import CheckError, InputError
-from mlipq.store import export, open_dataset, pack, read_shard, sha256_file, write_shard
+from mlipq.store import Manifest, ShardEntry, export, open_dataset, pack, read_shard, sha256_file, write_shard
+from mlipq.store.export import Exported
 from mlipq.store.extxyz import value_text
+from mlipq.store.statistics import summarise
 from mlipq.structures.structure import identity
 
 
@@ -96,8 +98,8 @@ def test_the_energy_is_never_guessed(tmp_path, dataset):
     with pytest.raises(InputError, match="--energy reference/pbe_energy or --energy gfn1/energy") as refused:
         export(dataset, tmp_path / "a.extxyz", "extxyz")
     assert "choose one" in str(refused.value)
-    for odd in ("gfn1/forces", "info/smiles", "nothing"):
-        with pytest.raises(InputError, match="cannot be the energy"):
+    for odd in ("gfn1/forces", "gfn1/homo_lumo_gap", "info/smiles", "nothing"):
+        with pytest.raises(InputError, match=r"cannot be the energy.* --reference"):
             export(dataset, tmp_path / "a.extxyz", "extxyz", energy=odd)
     with pytest.raises(InputError, match="cannot be the forces"):
         export(dataset, tmp_path / "a.extxyz", "extxyz", energy="gfn1/energy", forces="gfn1/dipole")
@@ -120,9 +122,33 @@ def test_forces_come_from_the_energys_own_source(tmp_path, dataset):
 def test_a_missing_energy_is_left_out(tmp_path):
     rows = [molecule("CH4", reference={"pbe_energy": -1.0}), molecule("H2O")]
     write_shard(tmp_path / "a.h5", pack(rows, {ENERGY.name: ENERGY}), {})
-    export(open_dataset(tmp_path / "a.h5"), tmp_path / "a.extxyz", "extxyz")
+    exported = export(open_dataset(tmp_path / "a.h5"), tmp_path / "a.extxyz", "extxyz")
+    assert exported == Exported(2, ENERGY.name, without_energy=1)
     with_energy, without = ase.io.read(tmp_path / "a.extxyz", ":")
     assert with_energy.get_potential_energy() == -1.0 and without.calc is None
+
+
+@pytest.mark.parametrize("value", ["n/a", np.arange(5.0), -1.5])
+def test_an_energy_of_no_unit_is_no_label(tmp_path, value):
+    table = pack([molecule("CH4", info={"energy": value})], {})
+    found = summarise(lambda: [table])
+    assert found.reference_energies == {} and found.outliers == []
+    write_shard(tmp_path / "a.h5", table, {})
+    with pytest.raises(InputError, match=r"'info/energy' cannot be the energy; this dataset has none.* --reference"):
+        export(open_dataset(tmp_path / "a.h5"), tmp_path / "a.extxyz", "extxyz", energy="info/energy")
+
+
+def test_shards_of_one_name_in_two_folders_are_kept_apart(tmp_path):
+    entries = []
+    tables = [g2_table(0, 3), g2_table(3, 7)]
+    for folder, table in zip("ab", tables, strict=True):
+        (tmp_path / "ds" / folder).mkdir(parents=True)
+        write_shard(tmp_path / "ds" / folder / "part.h5", table, {})
+        entries.append(ShardEntry.of(tmp_path / "ds", f"{folder}/part.h5", table))
+    Manifest(shards=entries, arrays=list(tables[0].specs.values())).write(tmp_path / "ds/manifest.json")
+    export(open_dataset(tmp_path / "ds"), tmp_path / "out", "zarr")
+    for before, after in zip(tables, open_dataset(tmp_path / "out").tables(), strict=True):
+        assert_same(before, after)
 
 
 values = st.one_of(

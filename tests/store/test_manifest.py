@@ -43,6 +43,8 @@ FAULTS = [
     (lambda m: m["shards"][0].update(sha256="abc"), "shards.0.sha256"),
     (lambda m: m["shards"][0].update(extra=1), "shards.0.extra"),
     (lambda m: m["arrays"][0].update(level="galaxy"), "arrays.0.level"),
+    (lambda m: m["arrays"][0].update(name="../x"), "'../x' is not in the schema"),
+    (lambda m: m["arrays"][0].update(name="info/.."), "'info/..' is not in the schema"),
     (lambda m: m["arrays"][0].update(extra=1), "arrays.0.extra"),
     (lambda m: m["shards"].append(m["shards"][0]), "listed twice"),
     (lambda m: m["arrays"].append(m["arrays"][0]), "listed twice"),

@@ -5,6 +5,7 @@ import warnings
 import zipfile
 from dataclasses import replace
 
+import google_crc32c
 import h5py
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from molecules import SPECS, SUFFIXES, assert_same, g2_table, only_files, tables
 
 from mlipq.errors import CheckError, InputError
+from mlipq.schema import ArraySpec
 from mlipq.store import files as files_module
 from mlipq.store import open_shard, pack, read_shard, shard_problems, write_shard
 from mlipq.store import shard as shard_module
@@ -132,6 +134,7 @@ BROKEN = [
     (put("atom_offsets", at(0, 1)), "start at 0, but starts at 1"),
     (put("atom_offsets", at(-1, 5)), "should end at"),
     (put("atom_offsets", at(3, 10**6)), "should never fall"),
+    (put("atom_offsets", lambda v: np.insert(v, 3, v[3])), "should rise by an atom, but stands after structure 3"),
     (put("name", at(0, "nul\0")), "array name should hold text"),
     (put("name", at(0, 7)), "array name should hold text"),
     (respec("gfn1/energy", unit="Hartree"), "gfn1/energy should be structure () f8 eV, but is structure () f8 Hartree"),
@@ -154,6 +157,18 @@ def test_what_breaks_the_schema_is_neither_written_nor_read(tmp_path, suffix, ch
     with pytest.raises(CheckError) as unread:
         read_shard(path)
     assert said in str(unread.value) and str(path) in str(unread.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "info/..", "info/.", "info/", "/x", "x", "a/b/c", "info/zarr.json", "info/a\\b", "info/a\nb", "name/x"],
+)
+def test_names_that_no_path_can_have_are_not_written(tmp_path, name):
+    table = g2_table()
+    table.arrays[name] = np.zeros(len(table))
+    table.specs[name] = ArraySpec(name, "structure", (), "f8", "", "Odd")
+    with pytest.raises(CheckError, match="is not in the schema"):
+        write_shard(tmp_path / "a.h5", table, {})
 
 
 def test_arrays_that_are_not_what_their_specification_says_are_not_written(tmp_path):
@@ -246,13 +261,33 @@ def claim(metadata, shape):
     metadata["chunk_grid"]["configuration"]["chunk_shape"] = shape
 
 
+def recoded(metadata, *names):
+    """Put other compressors in the place of Blosc."""
+    serializer, _, checksum = metadata["codecs"]
+    compressors = [{"name": name, "configuration": {"level": 5}} for name in names]
+    metadata["codecs"] = [serializer, *compressors, checksum]
+
+
+def claiming(chunk, n_bytes):
+    """Return a chunk whose Blosc header claims so many bytes, under a checksum that is right."""
+    header = chunk[:4] + n_bytes.to_bytes(4, "little") + chunk[8:-4]
+    return header + google_crc32c.value(header).to_bytes(4, "little")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda e: [*e.items(), ("name/c/0", e["name/c/0"])], "two entries of one name"),
         (lambda e: [(k, v) for k, v in e.items() if k != "positions/c/0/0"], "chunks of its arrays"),
         (lambda e: [*e.items(), ("positions/c/9/0", b"")], "chunks of its arrays"),
-        (with_json("positions/zarr.json", lambda m: m["codecs"].pop()), "array positions should end in a crc32c codec"),
+        (with_json("positions/zarr.json", lambda m: m["codecs"].pop()), "array positions should have codecs"),
+        (with_json("positions/zarr.json", lambda m: recoded(m, "gzip", "gzip")), "array positions should have codecs"),
+        (with_json("name/zarr.json", lambda m: recoded(m, "gzip")), "array name should have codecs .*vlen-utf8.*blosc"),
+        (lambda e: {**e, "positions/c/0/0": claiming(e["positions/c/0/0"], 2**30)}.items(), "but claims 1073741824"),
+        (
+            lambda e: [(k.replace("info/number", "name/x"), v) for k, v in e.items()],
+            "array '?name/x",
+        ),
         (
             with_json("positions/zarr.json", lambda m: m["codecs"][1].update(name="odd")),
             "array positions cannot be read",
