@@ -127,7 +127,7 @@ def verify(dataset: DatasetPath, as_json: bool = JSON_OPTION) -> None:
 
     problems = verify_dataset(dataset)
     opened = None if problems else open_dataset(dataset)
-    structures = len(opened) if opened else 0
+    structures = len(opened) if opened is not None else 0
     if as_json:
         print_json({"dataset": str(dataset), "problems": problems, "structures": structures})
         if problems:
@@ -135,7 +135,7 @@ def verify(dataset: DatasetPath, as_json: bool = JSON_OPTION) -> None:
     elif problems:
         title = f"{dataset}: {counted(len(problems), 'problem')}"
         raise CheckError("\n".join([title, *(f"  {problem}" for problem in problems)]))
-    elif opened:
+    elif opened is not None:
         what = f"{counted(len(opened.files), 'shard')} with {counted(structures, 'structure')}"
         expected = "as the manifest says" if opened.manifest else "intact"
         print(f"{dataset}: {what}, {expected}; the charges add up")

@@ -52,7 +52,10 @@ def print_summary(folder: "OutputFolder", manifest: "Manifest", as_json: bool, d
     print_table(str(folder.path), _summary_rows(summary, folder.plan()))
     if manifest.failures:
         print(f"Why structures failed:  mlipq info {folder.path} --failures")
-    print(f"Use it in Python:       ds = mlipq.open_dataset({str(folder.path)!r}); ds[0]")
+    if manifest.n_structures:
+        print(f"Use it in Python:       ds = mlipq.open_dataset({str(folder.path)!r}); ds[0]")
+    else:
+        print("No structure was labelled")
 
 
 def _summary(folder: "OutputFolder", manifest: "Manifest") -> dict[str, Any]:
@@ -81,7 +84,9 @@ def _summary_rows(summary: dict[str, Any], planned: "Plan") -> dict[str, Any]:
     from mlipq.cli.progress import duration
 
     labeling = f"{duration(summary['single_point_seconds'])} of single points; BLAS: {', '.join(summary['blas'])}"
-    size = f"{summary['bytes'] / 1e6:,.2f} MB, {summary['bytes'] / max(summary['atoms'], 1):,.0f} bytes an atom"
+    size = f"{summary['bytes'] / 1e6:,.2f} MB"
+    if summary["atoms"]:
+        size += f", {summary['bytes'] / summary['atoms']:,.0f} bytes an atom"
     return {
         "structures": f"{summary['structures']:,} labelled, {summary['atoms']:,} atoms, {summary['elements']} elements",
         "failed": summary["failed"],

@@ -127,3 +127,23 @@ def test_doctor(mlipq):
 )  # fmt: skip
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_job_of_which_nothing_can_be_labelled(mlipq, water):
+    crystal = '2\nLattice="0 2.8 2.8 2.8 0 2.8 2.8 2.8 0" Properties=species:S:1:pos:R:3 charge=0 spin_multiplicity=1 pbc="T T T"\n'
+    (water.parent / "salt.extxyz").write_text(f"{crystal}Na 0 0 0\nCl 2.8 2.8 2.8\n")
+    ended = mlipq("label", "salt.extxyz", "-o", "salt")
+    assert ended.code == 0
+    assert "No structure was labelled" in ended.out
+    assert "0 structures" in mlipq("verify", "salt").out
+    assert mlipq("export", "salt", "--to", "extxyz", "-o", "salt.xyz").code == 0
+    assert len(package.open_dataset(water.parent / "salt")) == 0
+
+
+def test_an_export_says_which_structures_lack_the_energy(mlipq, water):
+    frame = water.read_text()
+    (water.parent / "two.xyz").write_text(frame.replace("name=water", "dft=-2.0") + frame.replace("0.7632", "0.7700"))
+    reference = "dft=dft:energy:eV:PBE"
+    assert mlipq("label", "two.xyz", "-o", "two", "--reference", reference).code == 0
+    ended = mlipq("export", "two", "--to", "extxyz", "--energy", "reference/dft", "-o", "two.extxyz")
+    assert "1 of 2 structures have no reference/dft" in ended.out
