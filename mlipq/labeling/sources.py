@@ -43,7 +43,7 @@ class FileSource:
 
     @property
     def specs(self) -> dict[str, ArraySpec]:
-        return {spec.name: spec for spec in (reference.array_spec() for reference in self.options.references)}
+        return _reference_specs(self.options)
 
     def fingerprint(self) -> PlannedInput:
         return _fingerprint(self.file.source_file, self.file.path)
@@ -101,7 +101,7 @@ class MemorySource:
 
     @property
     def specs(self) -> dict[str, ArraySpec]:
-        return {spec.name: spec for spec in (reference.array_spec() for reference in self.options.references)}
+        return _reference_specs(self.options)
 
     def fingerprint(self) -> None:
         return None
@@ -109,6 +109,10 @@ class MemorySource:
     def structures(self) -> Iterator[Structure | Rejected]:
         for index, atoms in enumerate(self.atoms):
             yield from_atoms(atoms, self.options, "", index)
+
+
+def _reference_specs(options: ReadOptions) -> dict[str, ArraySpec]:
+    return {spec.name: spec for spec in (reference.array_spec() for reference in options.references)}
 
 
 def _fingerprint(source_file: str, path: Path) -> PlannedInput:
