@@ -6,11 +6,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from hypothesis import given
 from hypothesis import strategies as st
-from tblite.ase import TBLite
 
 from mlipq.errors import InputError
 from mlipq.schema import Flag
 from mlipq.structures import ReadOptions, Rejected, Structure, from_atoms
+from mlipq.xtb import blas
 
 
 def water(**info) -> Atoms:
@@ -249,6 +249,9 @@ def test_the_parameters_of_a_calculator_count():
 
 
 def test_parameters_that_are_none_state_nothing():
+    blas.preload()  # before tblite is loaded, which other tests in this process need
+    from tblite.ase import TBLite
+
     atoms = water()
     atoms.calc = TBLite(method="GFN1-xTB", verbosity=0)
     assert atoms.calc.parameters["charge"] is None
