@@ -55,7 +55,7 @@ TimeLimit = Annotated[
 ]
 MemoryLimit = Annotated[
     str | None,
-    option("Address space of each process, as 8GB; default the memory over the workers.", metavar="<size>"),
+    option("Address space of each process, as 8GB; default the memory over the cores.", metavar="<size>"),
 ]
 Strict = Annotated[bool, option("Exit with 1 if any structure failed.", "--strict")]
 

@@ -109,7 +109,7 @@ class Limits(_Record):
     """This long, whatever its size; by default ``cost_factor`` times its predicted cost, and at least a minute."""
     cost_factor: float = Field(default=30.0, ge=1)
     memory: Annotated[int, BeforeValidator(_bytes)] | None = None
-    """Address space of each child, as ``8GB`` or in bytes; by default this machine's memory over the number of workers."""
+    """Address space of each child, as ``8GB`` or in bytes; by default this machine's memory over its cores."""
 
 
 class Job(_Record):

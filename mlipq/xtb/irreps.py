@@ -10,6 +10,8 @@ the tables from e3nn.
 import numpy as np
 from numpy.typing import NDArray
 
+from mlipq.schema import MOMENT_SLICES
+
 _DENOMINATOR = 3360
 
 _P_TERMS = (
@@ -95,6 +97,7 @@ def to_blocks(moments: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64
     s, p, d
         ``(n,)``, ``(n, 3, 3)`` and ``(n, 5, 5)``.
     """
-    p_moments = np.concatenate([moments[:, 1:2], moments[:, 3:8]], axis=1)
-    d_moments = np.concatenate([moments[:, 2:3], moments[:, 8:13], moments[:, 13:22]], axis=1)
-    return moments[:, 0], np.einsum("kij,nk->nij", P_BASIS, p_moments), np.einsum("kij,nk->nij", D_BASIS, d_moments)
+    part = {name: moments[:, where] for name, where in MOMENT_SLICES.items()}
+    p_moments = np.concatenate([part["p0"], part["p2"]], axis=1)
+    d_moments = np.concatenate([part["d0"], part["d2"], part["d4"]], axis=1)
+    return part["s0"][:, 0], np.einsum("kij,nk->nij", P_BASIS, p_moments), np.einsum("kij,nk->nij", D_BASIS, d_moments)
