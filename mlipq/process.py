@@ -8,7 +8,9 @@ is pickled.
 """
 
 import ctypes
+import fcntl
 import json
+import math
 import os
 import resource
 import select
@@ -18,16 +20,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 Header = dict[str, Any]
 Arrays = dict[str, NDArray]
+Request = tuple[Header, Arrays, float]
+"""What to do, the arrays that go with it, and the seconds it may take."""
 
 _PREFIX = struct.Struct("<IQ")
 _PR_SET_PDEATHSIG = 1
@@ -96,6 +101,8 @@ class Child:
             start_new_session=True,  # a Ctrl-C in the terminal is for the parent to handle
         )
         self._process = spawned.result()
+        assert self._process.stdin is not None
+        self._pipe_bytes = _pipe_bytes(self._process.stdin)
         self.greeting: Header = self._receive(start_limit)[0]
 
     @property
@@ -104,19 +111,23 @@ class Child:
         return self._process.pid
 
     def call(self, header: Header, arrays: Arrays, limit: float) -> tuple[Header, Arrays]:
-        """Send one request and wait for its answer; whatever interrupts the wait ends the child.
+        """Send one request and wait for its answer (see :meth:`map`)."""
+        (answer,) = self.map([(header, arrays, limit)])
+        return answer
+
+    def map(self, requests: Iterable[Request]) -> Generator[tuple[Header, Arrays], None, None]:
+        """Answer requests in order; each is sent while the child works on the one before, so that it never waits.
+
+        Whatever interrupts this ends the child: an answer still to come would be taken for that to a later request.
 
         Parameters
         ----------
-        header
-            Anything JSON can hold.
-        arrays
-            Arrays that go with it.
-        limit
-            Seconds from the child's announcement that it starts on this request; past it the child is killed.
+        requests
+            A header of anything JSON can hold, arrays, and a limit in seconds. It counts from when the answer before was
+            taken, which is when the child went on to this request; past it the child is killed.
 
-        Returns
-        -------
+        Yields
+        ------
         tuple[Header, Arrays]
             What the child's handler returned.
 
@@ -125,22 +136,24 @@ class Child:
         ChildTimeout
             If the limit passed; the child is dead.
         ChildDied
-            If the child ended; the message says how and quotes the last line of its stderr.
+            If the child ended; the message says how and quotes the last line of its stderr. In either case it was at work
+            on the first request without an answer.
         """
+        limits: deque[float] = deque()
         try:
-            assert self._process.stdin is not None
-            write_message(self._process.stdin, header, arrays)
-            self._receive(max(limit, 60.0))  # "started"
-            answer = self._receive(limit)
-        except BrokenPipeError:
-            raise ChildDied(self._epitaph()) from None
+            for header, arrays, limit in requests:
+                message = _encoded(header, arrays)
+                if limits and len(message) > self._pipe_bytes:  # would wait for a child that waits to be read
+                    yield self._receive(limits.popleft())
+                self._send(message)
+                limits.append(limit)
+                if len(limits) == 2:
+                    yield self._receive(limits.popleft())
+            while limits:
+                yield self._receive(limits.popleft())
         except BaseException:
-            self.close()  # its answer, still to come, would be taken for that to the next request
+            self.close()
             raise
-        if os.fstat(self._stderr.fileno()).st_size > _STDERR_LIMIT:
-            self._stderr.seek(0)  # the child writes where this handle points
-            self._stderr.truncate()
-        return answer
 
     def close(self) -> None:
         """End the child, whatever it is doing."""
@@ -154,7 +167,18 @@ class Child:
                 except BrokenPipeError:
                     pass  # a request was still buffered for the dead child
 
+    def _send(self, message: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(message)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise ChildDied(self._epitaph()) from None
+
     def _receive(self, limit: float) -> tuple[Header, Arrays]:
+        if os.fstat(self._stderr.fileno()).st_size > _STDERR_LIMIT:
+            self._stderr.seek(0)  # the child writes where this handle points
+            self._stderr.truncate()
         deadline = time.monotonic() + limit
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
@@ -215,7 +239,6 @@ def serve(greeting: Header, handle: Callable[[Header, Arrays], tuple[Header, Arr
             header, arrays = _read_message(read)
         except EOFError:
             return
-        write_message(replies, {"started": True}, {})
         write_message(replies, *handle(header, arrays))
 
 
@@ -237,14 +260,17 @@ def protect() -> BinaryIO:
     return replies
 
 
-def write_message(stream: BinaryIO | Any, header: Header, arrays: Arrays) -> None:
+def write_message(stream: BinaryIO, header: Header, arrays: Arrays) -> None:
     """Write one message: lengths, JSON header, raw array bytes."""
-    contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    listed = [[name, values.dtype.str, np.shape(arrays[name])] for name, values in contiguous.items()]
-    head = json.dumps([header, listed]).encode()
-    body = b"".join(values.tobytes() for values in contiguous.values())
-    stream.write(_PREFIX.pack(len(head), len(body)) + head + body)
+    stream.write(_encoded(header, arrays))
     stream.flush()
+
+
+def _encoded(header: Header, arrays: Arrays) -> bytes:
+    listed = [(name, values.dtype.str, values.shape) for name, values in arrays.items()]
+    head = json.dumps((header, listed)).encode()
+    body = [values.tobytes() for values in arrays.values()]
+    return b"".join([_PREFIX.pack(len(head), sum(map(len, body))), head, *body])
 
 
 def _read_message(read: Callable[[int], bytes]) -> tuple[Header, Arrays]:
@@ -254,7 +280,12 @@ def _read_message(read: Callable[[int], bytes]) -> tuple[Header, Arrays]:
     arrays: Arrays = {}
     start = 0
     for name, dtype, shape in listed:
-        count = int(np.prod(shape))
-        arrays[name] = np.frombuffer(body, dtype=dtype, count=count, offset=start).reshape(shape)
-        start += arrays[name].nbytes
+        values = np.frombuffer(body, dtype, math.prod(shape), start)
+        arrays[name] = values.reshape(shape)
+        start += values.nbytes
     return header, arrays
+
+
+def _pipe_bytes(pipe: IO[bytes]) -> int:
+    """Bytes that a pipe takes before its writer must wait for the reader."""
+    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) if hasattr(fcntl, "F_GETPIPE_SZ") else select.PIPE_BUF

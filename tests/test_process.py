@@ -128,6 +128,29 @@ def test_strided_arrays_and_those_larger_than_a_pipe(echo):
     assert all(np.array_equal(found[name], values) for name, values in sent.items())
 
 
+@settings(max_examples=20, deadline=None)
+@given(sizes=st.lists(st.sampled_from([0, 1, 1000, 20_000, 100_000]), max_size=8))
+def test_requests_sent_ahead_are_answered_in_order(echo, sizes):
+    """Also those larger than a pipe holds, whose answers are too: neither side may wait for the other for ever."""
+    requests = [({"n": n}, {"values": np.full(size, n)}, 30) for n, size in enumerate(sizes)]
+    for (header, sent, _), (answer, found) in zip(requests, echo.map(requests), strict=True):
+        assert answer == header and np.array_equal(found["values"], sent["values"])
+
+
+def test_what_was_answered_before_a_death_is_kept(child):
+    answers = child.map(({"do": "exit"} if n == 2 else {"n": n}, {}, 30) for n in range(5))
+    assert [next(answers)[0] for _ in range(2)] == [{"n": 0}, {"n": 1}]
+    with pytest.raises(ChildDied, match="exit code 7"):
+        next(answers)
+
+
+def test_a_child_left_with_unanswered_requests_is_ended(child):
+    answers = child.map(({"n": n}, {}, 30) for n in range(5))
+    assert next(answers)[0] == {"n": 0}
+    answers.close()
+    assert gone(child.pid)
+
+
 def test_the_greeting_comes_from_the_child(child):
     assert child.greeting == {"pid": child.pid} and child.pid != os.getpid()
 

@@ -1,9 +1,9 @@
-"""Label one structure at a time in a killable child."""
+"""Label structures in a killable child."""
 
 import os
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlipq.errors import LabelError, MlipqError
 from mlipq.labeling.job import LabelerSettings, Limits
-from mlipq.process import Arrays, Child, ChildDied, ChildTimeout
+from mlipq.process import Arrays, Child, ChildDied, ChildTimeout, Request
 from mlipq.schema import ArraySpec
 from mlipq.structures.structure import Structure
 
@@ -152,40 +152,57 @@ class LabelingChild:
         LabelError
             What the labeler raises, ``timeout``, or ``killed`` where the child died of it.
         """
+        (outcome,) = self.label_all([structure])
+        if isinstance(outcome, LabelError):
+            raise outcome
+        return outcome
+
+    def label_all(self, structures: Sequence[Structure]) -> Iterator[tuple[Arrays, int] | LabelError]:
+        """Label structures in order, as :meth:`label` does; what it would raise takes the place of the labels."""
+        done = deaths = 0
+        with self._turn:
+            while done < len(structures):
+                child, self._child = self._child or self._start(), None  # not used again unless it answers everything
+                try:
+                    with closing(child.map(map(self._request, structures[done:]))) as answers:
+                        for answer in answers:
+                            yield _outcome(*answer)
+                            done, deaths = done + 1, 0
+                    self._child = child
+                    continue
+                except ChildTimeout:
+                    failure = LabelError(
+                        "timeout",
+                        f"stopped after its limit of {self.limit(structures[done]):.0f} s; try again with: "
+                        "--retry timeout --time-limit SECONDS",
+                        attempts=1,
+                    )
+                except ChildDied as error:
+                    deaths += 1
+                    if deaths < CRASHES_BELIEVED:
+                        continue
+                    failure = LabelError("killed", f"its process died {deaths} times: {error}", attempts=deaths)
+                yield failure
+                done, deaths = done + 1, 0
+
+    def _request(self, structure: Structure) -> Request:
         header = {"charge": structure.charge, "multiplicity": structure.multiplicity}
         arrays: Arrays = {"numbers": structure.numbers, "positions": structure.positions}
         if structure.cell is not None and structure.pbc is not None:
             arrays |= {"cell": structure.cell, "pbc": structure.pbc}
-        with self._turn:
-            answer, labels = self._ask(header, arrays, self.limit(structure))
-        if "error" in answer:
-            raise LabelError(answer["error"], answer["message"], answer["attempts"])
-        return labels, answer["quality"]
-
-    def _ask(self, header: dict[str, Any], arrays: Arrays, limit: float) -> tuple[dict[str, Any], Arrays]:
-        for death in range(1, CRASHES_BELIEVED + 1):
-            child, self._child = self._child or self._start(), None  # not used again unless it answers
-            try:
-                answer = child.call(header, arrays, limit)
-            except ChildTimeout:
-                message = (
-                    f"stopped after its limit of {limit:.0f} s; try again with: --retry timeout --time-limit SECONDS"
-                )
-                raise LabelError("timeout", message, attempts=1) from None
-            except ChildDied as error:
-                if death == CRASHES_BELIEVED:
-                    message = f"its process died {death} times: {error}"
-                    raise LabelError("killed", message, attempts=death) from None
-                continue
-            self._child = child
-            return answer
-        raise AssertionError("unreachable")
+        return header, arrays, self.limit(structure)
 
     def close(self) -> None:
         """End the child."""
         if self._child is not None:
             self._child.close()
             self._child = None
+
+
+def _outcome(answer: dict[str, Any], labels: Arrays) -> tuple[Arrays, int] | LabelError:
+    if "error" in answer:
+        return LabelError(answer["error"], answer["message"], answer["attempts"])
+    return labels, answer["quality"]
 
 
 def memory_share() -> int:

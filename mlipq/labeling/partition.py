@@ -1,7 +1,7 @@
 """Label one packed partition and commit it: the unit of work, on one core, of every way to run a job."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlipq.errors import CheckError, InputError, LabelError
-from mlipq.labeling.child import LabelingChild, worker_child
+from mlipq.labeling.child import Labeler, LabelingChild, worker_child
 from mlipq.labeling.folder import Failure, OutputFolder, Plan, Sidecar, differences
 from mlipq.labeling.job import LabelerSettings, Limits
 from mlipq.labeling.runner import Report
@@ -20,13 +20,8 @@ from mlipq.structures.structure import Structure, identity_hex
 
 REPORT_SECONDS = 1.0
 
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A structure that has its labels: the row's share of the shard's new arrays."""
-
-    arrays: Arrays
-    seconds: float
+Outcome = Arrays | Failure
+"""What became of a structure: its share of the shard's new arrays, or its row of the failure ledger."""
 
 
 @dataclass
@@ -34,18 +29,19 @@ class Progress:
     """Counts since the last report."""
 
     report: Report
+    labeler: Labeler
     since: float = field(default_factory=time.monotonic)
     structures: int = 0
     atoms: int = 0
     failed: int = 0
     cost: float = 0.0
 
-    def add(self, structure: Structure, cost: float, failed: bool) -> None:
+    def add(self, structure: Structure, outcome: Outcome) -> None:
         """Count one structure; report when it is time."""
         self.structures += 1
         self.atoms += len(structure)
-        self.failed += failed
-        self.cost += cost
+        self.failed += isinstance(outcome, Failure)
+        self.cost += self.labeler.cost(structure.numbers)
         if time.monotonic() - self.since > REPORT_SECONDS:
             self.send()
 
@@ -89,19 +85,18 @@ def label_partition(
     if earlier is not None and retry.isdisjoint(failure.error for failure in earlier.failures):
         return earlier
     packed = _packed(folder, plan, index)
+    structures = {identity_hex(words): structure_at(packed, row) for row, words in enumerate(packed.arrays["identity"])}
     outcomes = _earlier_outcomes(folder, earlier, retry, child.labeler.arrays)
-    progress = Progress(report)
-    spent = earlier.seconds if earlier is not None else 0.0
-    for row in range(len(packed)):
-        structure = structure_at(packed, row)
-        identity = identity_hex(packed.arrays["identity"][row])
-        outcome = outcomes.get(identity)
-        if outcome is None:
-            outcome = outcomes[identity] = _label(structure, identity, child)
-            spent += outcome.seconds
-        progress.add(structure, child.labeler.cost(structure.numbers), isinstance(outcome, Failure))
+    progress = Progress(report, child.labeler)
+    for identity, outcome in outcomes.items():
+        progress.add(structures[identity], outcome)
+    started = time.perf_counter()
+    for identity, outcome in _label({key: structures[key] for key in structures if key not in outcomes}, child):
+        outcomes[identity] = outcome
+        progress.add(structures[identity], outcome)
     progress.send()
-    return _commit(folder, plan, index, packed, outcomes, spent, child)
+    spent = (earlier.seconds if earlier is not None else 0.0) + time.perf_counter() - started
+    return _commit(folder, plan, index, packed, [outcomes[identity] for identity in structures], spent, child)
 
 
 def _packed(folder: OutputFolder, plan: Plan, index: int) -> Table:
@@ -113,39 +108,47 @@ def _packed(folder: OutputFolder, plan: Plan, index: int) -> Table:
     return read_shard(path)
 
 
-def _label(structure: Structure, identity: str, child: LabelingChild) -> Labelled | Failure:
-    started = time.perf_counter()
-    try:
-        arrays, quality = child.label(structure)
-    except LabelError as error:
-        return Failure(
-            identity=identity,
-            source_file=structure.source_file,
-            source_index=structure.source_index,
-            name=structure.name,
-            error=error.error,
-            message=error.message,
-            attempts=error.attempts,
-            seconds=round(time.perf_counter() - started, 3),
-        )
-    stored = {spec.name: arrays[spec.name].astype(spec.dtype) for spec in child.labeler.arrays}
-    return Labelled({**stored, "quality": np.asarray(structure.quality | quality)}, time.perf_counter() - started)
+def _label(structures: dict[str, Structure], child: LabelingChild) -> Iterator[tuple[str, Outcome]]:
+    """Label structures, by identity, in order."""
+    since = time.perf_counter()
+    for (identity, structure), labelled in zip(
+        structures.items(), child.label_all(list(structures.values())), strict=True
+    ):
+        now = time.perf_counter()
+        if isinstance(labelled, LabelError):
+            yield (
+                identity,
+                Failure(
+                    identity=identity,
+                    source_file=structure.source_file,
+                    source_index=structure.source_index,
+                    name=structure.name,
+                    error=labelled.error,
+                    message=labelled.message,
+                    attempts=labelled.attempts,
+                    seconds=round(now - since, 3),
+                ),
+            )
+        else:
+            arrays, quality = labelled
+            stored = {spec.name: arrays[spec.name].astype(spec.dtype) for spec in child.labeler.arrays}
+            yield identity, {**stored, "quality": np.asarray(structure.quality | quality)}
+        since = now
 
 
 def _earlier_outcomes(
     folder: OutputFolder, earlier: Sidecar | None, retry: set[str], specs: tuple[ArraySpec, ...]
-) -> dict[str, Labelled | Failure]:
+) -> dict[str, Outcome]:
     """What an earlier run has to say of the partition's structures, by identity, but for what is to be tried again."""
     if earlier is None:
         return {}
-    kept: dict[str, Labelled | Failure] = {f.identity: f for f in earlier.failures if f.error not in retry}
+    kept: dict[str, Outcome] = {f.identity: f for f in earlier.failures if f.error not in retry}
     table = read_shard(folder.shards / earlier.file)
     for row in range(len(table)):
-        arrays = {
+        kept[identity_hex(table.arrays["identity"][row])] = {
             spec.name: table.arrays[spec.name][table.atoms_of(row) if spec.level == "atom" else row]
             for spec in (*specs, table.specs["quality"])
         }
-        kept[identity_hex(table.arrays["identity"][row])] = Labelled(arrays, 0.0)
     return kept
 
 
@@ -154,16 +157,15 @@ def _commit(
     plan: Plan,
     index: int,
     packed: Table,
-    outcomes: dict[str, Labelled | Failure],
+    outcomes: list[Outcome],
     spent: float,
     child: LabelingChild,
 ) -> Sidecar:
-    ordered = [outcomes[identity_hex(words)] for words in packed.arrays["identity"]]
-    rows = [row for row, outcome in enumerate(ordered) if isinstance(outcome, Labelled)]
-    labelled = [outcome for outcome in ordered if isinstance(outcome, Labelled)]
-    table = packed.take(rows)
+    """Write the shard of what was labelled, then its sidecar; ``outcomes`` are in the order of the packed structures."""
+    table = packed.take([row for row, outcome in enumerate(outcomes) if not isinstance(outcome, Failure)])
+    labelled = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
     for spec in (*child.labeler.arrays, table.specs["quality"]):
-        table.arrays[spec.name] = _column(spec, [outcome.arrays[spec.name] for outcome in labelled])
+        table.arrays[spec.name] = _column(spec, [arrays[spec.name] for arrays in labelled])
         table.specs[spec.name] = spec
     shard = folder.shard_file(index, plan.settings["format"])
     size, digest = write_shard(shard, table, {"labeler": plan.settings["labeler"]})
@@ -174,7 +176,7 @@ def _commit(
         sha256=digest,
         n_structures=len(table),
         n_atoms=table.n_atoms,
-        failures=[outcome for outcome in ordered if isinstance(outcome, Failure)],
+        failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],
         seconds=spent,
         blas=child.blas,
     )

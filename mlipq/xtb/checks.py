@@ -33,8 +33,13 @@ SMALL_GAP = 0.1
 """eV."""
 
 
-def refuse(structure: Structure) -> None:
+def refuse(structure: Structure) -> float:
     """Refuse what GFN1 cannot label but tblite would swallow or die of.
+
+    Returns
+    -------
+    float
+        The smallest distance of two atoms over the sum of their covalent radii, for :func:`flags`.
 
     Raises
     ------
@@ -45,7 +50,7 @@ def refuse(structure: Structure) -> None:
     _refuse_periodic(structure)
     _refuse_atoms(structure)
     _refuse_electrons(structure)
-    _refuse_close_atoms(structure)
+    return _refuse_close_atoms(structure)
 
 
 def _refuse_periodic(structure: Structure) -> None:
@@ -93,7 +98,7 @@ def _refuse_electrons(structure: Structure) -> None:
         )
 
 
-def _refuse_close_atoms(structure: Structure) -> None:
+def _refuse_close_atoms(structure: Structure) -> float:
     ratio, i, j = closest_pair(structure)
     if ratio < REFUSED_DISTANCE:
         distance = np.linalg.norm(structure.positions[i] - structure.positions[j])
@@ -102,6 +107,7 @@ def _refuse_close_atoms(structure: Structure) -> None:
             "atoms_too_close",
             f"{pair} are {distance:.3f} Å apart, under {REFUSED_DISTANCE} of the sum of their covalent radii; check the file's units",
         )
+    return ratio
 
 
 def n_orbitals(numbers: NDArray) -> int:
@@ -121,13 +127,22 @@ def closest_pair(structure: Structure) -> tuple[float, int, int]:
     return float(ratios[best]), int(i[best]), int(j[best])
 
 
-def flags(structure: Structure, solution: Solution, uhf: int) -> Flag:
-    """Return the quality bits that a label earns. Nothing is removed for a flag."""
+def flags(structure: Structure, solution: Solution, uhf: int, closest: float) -> Flag:
+    """Return the quality bits that a label earns. Nothing is removed for a flag.
+
+    Parameters
+    ----------
+    structure, solution, uhf
+        What was labelled, with what result, as how many unpaired electrons.
+    closest
+        As :func:`refuse` returned it.
+    """
     numbers, forces = structure.numbers, solution.forces
     excess = solution.populations - SHELL_CAPACITY[numbers]
     orbital_charge = REFERENCE_OCCUPATION[numbers].sum() - solution.populations.sum()
     arms = structure.positions - structure.positions.mean(axis=0)
-    torque = np.linalg.norm(np.cross(arms, forces).sum(axis=0))
+    virial = arms.T @ forces
+    torque = np.linalg.norm(virial - virial.T) / np.sqrt(2)  # its antisymmetric part is the torque
     found = {
         Flag.F_IN_CORE: uhf != structure.multiplicity - 1,
         Flag.F_CHARGE_SUM: abs(orbital_charge - structure.charge) > CHARGE_SUM,
@@ -136,6 +151,6 @@ def flags(structure: Structure, solution: Solution, uhf: int) -> Flag:
         Flag.F_NET_TORQUE: torque > NET_FORCE * max(1.0, np.linalg.norm(arms, axis=1).max()),
         Flag.F_LARGE_FORCE: np.abs(forces).max() > LARGE_FORCE,
         Flag.F_SMALL_GAP: solution.gap < SMALL_GAP,
-        Flag.F_CLOSE_ATOMS: closest_pair(structure)[0] < CLOSE_DISTANCE,
+        Flag.F_CLOSE_ATOMS: closest < CLOSE_DISTANCE,
     }
     return Flag(sum(flag for flag, raised in found.items() if raised))

@@ -107,10 +107,10 @@ class Gfn1:
             As :func:`mlipq.xtb.checks.refuse`, or ``not_converged``, ``unphysical`` and the like where no rung of the ladder
             gave a label.
         """
-        checks.refuse(structure)
+        closest = checks.refuse(structure)
         uhf = unpaired_electrons(structure.numbers, structure.charge, structure.multiplicity)
         attempt, solution = self._climb(structure, uhf)
-        quality = checks.flags(structure, solution, uhf)
+        quality = checks.flags(structure, solution, uhf, closest)
         if LADDER[attempt].temperature > self.electronic_temperature:
             quality |= Flag.F_ELECTRONIC_TEMPERATURE
         if _is_force_checked(structure) and not self._forces_agree(structure, uhf, LADDER[attempt], solution):
@@ -170,5 +170,5 @@ def _is_force_checked(structure: Structure) -> bool:
 
 
 def _nuclear_charge_centre(structure: Structure) -> NDArray[np.float64]:
-    centre: NDArray[np.float64] = np.average(structure.positions, axis=0, weights=structure.numbers)
-    return centre
+    weights = structure.numbers / structure.numbers.sum()
+    return np.asarray(weights @ structure.positions)

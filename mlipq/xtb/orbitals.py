@@ -5,47 +5,37 @@ that l, the diagonal blocks of shells of equal l added. Its diagonal is the per-
 population.
 """
 
-from collections import defaultdict
-
 import numpy as np
 from numpy.typing import NDArray
 
 Blocks = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
-def on_site_blocks(density: NDArray, overlap: NDArray, shells: list[tuple[int, ...]]) -> Blocks:
+def on_site_blocks(density: NDArray, overlap: NDArray, momenta: NDArray, atoms: NDArray) -> Blocks:
     """Sum ½(PS + SP) on each atom over shells of equal angular momentum.
 
     Parameters
     ----------
     density, overlap
-        ``(norb, norb)``, symmetric, orbitals atom by atom and shell by shell.
-    shells
-        Angular momentum of each shell of each atom, in the order of the orbitals. GFN1 stores transition metals as d, s, p
-        and hydrogen as s, s: go by these numbers, never by position.
+        ``(norb, norb)``, symmetric, orbitals shell by shell.
+    momenta, atoms
+        ``(nshell,)`` angular momentum and atom of each shell, in the order of the orbitals. GFN1 stores transition metals as
+        d, s, p and hydrogen as s, s: go by these numbers, never by position.
 
     Returns
     -------
     s, p, d
         ``(n,)``, ``(n, 3, 3)`` and ``(n, 5, 5)`` in electrons; zero where an atom has no such shell.
     """
-    n = len(shells)
-    blocks = (np.zeros((n, 1, 1)), np.zeros((n, 3, 3)), np.zeros((n, 5, 5)))
-    sizes = np.array([sum(2 * l + 1 for l in atom) for atom in shells])
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    alike = defaultdict(list)  # atoms with the same shells are treated together
-    for atom, its_shells in enumerate(shells):
-        alike[its_shells].append(atom)
-    for its_shells, atoms in alike.items():
-        orbitals = starts[atoms][:, None] + np.arange(sizes[atoms[0]])
-        products = np.matmul(density[orbitals], overlap[orbitals].transpose(0, 2, 1))  # (atoms, k, k)
-        products = 0.5 * (products + products.transpose(0, 2, 1))
-        first = 0
-        for l in its_shells:
-            last = first + 2 * l + 1
-            blocks[l][atoms] += products[:, first:last, first:last]
-            first = last
-    return blocks[0][:, 0, 0], blocks[1], blocks[2]
+    sizes = 2 * momenta + 1
+    starts = np.cumsum(sizes) - sizes
+    s, p, d = (np.zeros((atoms[-1] + 1, size, size)) for size in (1, 3, 5))
+    for l, blocks in enumerate((s, p, d)):
+        shells = momenta == l
+        orbitals = starts[shells][:, None] + np.arange(2 * l + 1)  # (shells, 2l + 1)
+        products = density[orbitals] @ overlap[orbitals].transpose(0, 2, 1)
+        np.add.at(blocks, atoms[shells], 0.5 * (products + products.transpose(0, 2, 1)))
+    return s[:, 0, 0], p, d
 
 
 def shell_populations(blocks: Blocks) -> NDArray[np.float64]:

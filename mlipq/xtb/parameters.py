@@ -44,7 +44,8 @@ ORBITALS = SHELL_CAPACITY.sum(axis=1).astype(int) // 2
 """``(87,)``: atomic orbitals of an element."""
 ORBITALS[1] = 2  # hydrogen has a second, diffuse s shell, which polarises the first and is never filled beside it
 
-_IN_CORE = range(58, 72)
+HAS_4F_IN_CORE = np.isin(np.arange(GFN1_MAX_Z + 1), np.arange(58, 72))
+"""``(87,)``: Ce to Lu, whose 4f electrons GFN1 keeps in the core."""
 
 
 def valence_electrons(numbers: NDArray, charge: int) -> int:
@@ -66,6 +67,6 @@ def unpaired_electrons(numbers: NDArray, charge: int, multiplicity: int) -> int:
     ``multiplicity - 1``, but where Ce to Lu (Z 58 to 71) are present the lowest number of the parity of GFN1's valence
     electrons: the 4f electrons that carry the rest of the spin are not there to be paired.
     """
-    if np.isin(numbers, _IN_CORE).any():
+    if HAS_4F_IN_CORE[numbers].any():
         return valence_electrons(numbers, charge) % 2
     return multiplicity - 1

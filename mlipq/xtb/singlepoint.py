@@ -111,7 +111,10 @@ def single_point(
         kind = "not_converged" if "not converged" in str(error) else "scf_failed"
         raise ScfFailure(kind, str(error)) from None
     blocks = on_site_blocks(
-        result.get("density-matrix"), result.get("overlap-matrix"), _shells(calculator, len(structure))
+        result.get("density-matrix"),
+        result.get("overlap-matrix"),
+        calculator.get("angular-momenta"),
+        calculator.get("shell-map"),
     )
     populations = shell_populations(blocks)
     charges = result.get("charges")
@@ -129,14 +132,6 @@ def single_point(
     if not all(np.isfinite(values).all() for values in numbers):
         raise ScfFailure("not_finite", "the energy, a force or a population is not a number")
     return solution
-
-
-def _shells(calculator: object, n_atoms: int) -> list[tuple[int, ...]]:
-    """Angular momenta of each atom's shells, in the order of the orbitals."""
-    momenta = calculator.get("angular-momenta")  # type: ignore[attr-defined]
-    atom_of_shell = calculator.get("shell-map")  # type: ignore[attr-defined]
-    ends = np.searchsorted(atom_of_shell, np.arange(1, n_atoms))
-    return [tuple(part.tolist()) for part in np.split(momenta, ends)]
 
 
 def _require_physical(structure: Structure, populations: NDArray, charges: NDArray) -> None:

@@ -39,6 +39,17 @@ def test_a_structure_that_kills_its_process_is_known_by_name(child):
     assert child.label(molecule("fine"))[1] == 0
 
 
+def test_many_are_labelled_in_order_whatever_happens_to_some(child):
+    behaviours = ["fine", "refused", "hangs", "aborts", "aborts", "fine", "hangs", "fine"]
+    outcomes = list(child.label_all([molecule(behaviour, n + 1) for n, behaviour in enumerate(behaviours)]))
+    errors = [outcome.error if isinstance(outcome, LabelError) else "" for outcome in outcomes]
+    assert errors == ["", "refused", "timeout", "killed", "killed", "", "timeout", ""]
+    for n, outcome in enumerate(outcomes):
+        if not errors[n]:
+            assert np.array_equal(outcome[0]["gfn1/forces"], molecule("fine", n + 1).positions)
+    assert child.label(molecule("fine"))[1] == 0
+
+
 def test_a_child_killed_from_outside_costs_no_structure(child):
     child.start()
     threading.Timer(0.4, os.kill, (child.pid, signal.SIGKILL)).start()
