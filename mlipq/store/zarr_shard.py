@@ -1,27 +1,19 @@
 """A shard as one Zarr v3 zip: entries stored, sorted and dated 1980, every chunk with a CRC-32C."""
 
 import io
-import itertools
-import math
+import json
+import os
 import struct
-import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import NamedTuple, cast
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.core.buffer import Buffer
-from zarr.core.metadata import ArrayV3Metadata
-from zarr.errors import UnstableSpecificationWarning
-from zarr.storage import MemoryStore, ZipStore
 
 from mlipq.errors import CheckError
-from mlipq.schema import ArraySpec
 from mlipq.store.commit import Json
 from mlipq.store.shard import (
     FORMAT_ATTRIBUTES,
@@ -33,6 +25,7 @@ from mlipq.store.shard import (
     stored_spec,
 )
 from mlipq.store.table import Table
+from mlipq.store.zarr_array import ZarrArray, array_of, group_metadata
 
 _METADATA = "zarr.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -40,31 +33,15 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 def encode(table: Table, attributes: Mapping[str, Json]) -> bytes:
     """Return a table as the bytes of a ``.zarr.zip`` shard; equal tables give equal bytes."""
-    entries: dict[str, Buffer] = {}
-    store = MemoryStore(entries)
-    with _strings_are_settled():
-        root = zarr.create_group(store, attributes={**attributes, **FORMAT_ATTRIBUTES}, zarr_format=3)
-        for name in sorted(table.arrays):
-            _write_array(root, table.specs[name], table.arrays[name])
-    return _zipped({key: value.to_bytes() for key, value in entries.items()})
-
-
-def _write_array(root: zarr.Group, spec: ArraySpec, values: NDArray) -> None:
-    is_text = spec.dtype == "str"
-    # zarr runs codecs outside the main thread, where Blosc uses one thread: with more, the order of its blocks,
-    # and so the bytes, would differ from run to run
-    blosc = BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle" if is_text else "shuffle")
-    array = root.create_array(
-        spec.name,
-        shape=values.shape,
-        chunks=tuple(max(1, length) for length in chunk_shape(values.shape)),
-        dtype=str if is_text else np.dtype(spec.dtype),
-        compressors=(blosc, Crc32cCodec()),
-        attributes=dict(spec.attributes()),
-        config={"write_empty_chunks": True},  # so that a chunk that is not there is damage, never zeros
-    )
-    if values.size:
-        array[...] = values
+    entries = {_METADATA: group_metadata({**attributes, **FORMAT_ATTRIBUTES})}
+    for name, values in table.arrays.items():
+        array = array_of(values, chunk_shape(values.shape), table.specs[name].attributes())
+        entries[f"{name}/{_METADATA}"] = array.metadata()
+        for number in range(array.n_chunks):
+            entries[f"{name}/{array.chunk_key(number)}"] = array.encode(values, number)
+        if "/" in name:
+            entries[f"{name.split('/')[0]}/{_METADATA}"] = group_metadata({})
+    return _zipped(entries)
 
 
 def _zipped(entries: Mapping[str, bytes]) -> bytes:
@@ -83,92 +60,93 @@ class ZarrShard(Shard):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        claimed = _claimed_bytes(path)
-        names = claimed.keys()
-        self._store = ZipStore(path, mode="r", read_only=True)
-        with _strings_are_settled():
-            root = zarr.open_group(self._store, mode="r", zarr_format=3, use_consolidated=False)
-            check_format(path, root.attrs)
-            said = cast(dict[str, Json], root.attrs.asdict())
-            self.attributes = {key: value for key, value in said.items() if key not in FORMAT_ATTRIBUTES}
-            nodes = sorted(name.removesuffix(f"/{_METADATA}") for name in names if name.endswith(f"/{_METADATA}"))
-            self._arrays = {name: node for name in nodes if isinstance(node := self._node(root, name), zarr.Array)}
-        for name, array in self._arrays.items():
-            _check_array(name, array)
-            self.specs[name] = stored_spec(name, array.shape, array.dtype, array.attrs.asdict())
-            self.rows[name], self.chunk_rows[name] = array.shape[0], array.chunks[0]
-        _check_entries(claimed, {f"{node}/{_METADATA}" for node in nodes} | {_METADATA}, self._arrays)
+        self._entries = _entries(path)
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in close(), or with the last reference
+        try:
+            self._arrays = dict(self._described())
+            self._check_chunks()
+        except BaseException:
+            self.close()
+            raise
 
-    def _node(self, root: zarr.Group, name: str) -> object:
-        with damage_named(self.path, f"array {name}"):
-            return root[name]
+    def _described(self) -> Iterator[tuple[str, ZarrArray]]:
+        """Read what the file says of itself and of its arrays."""
+        root = json.loads(self._metadata(""))
+        check_format(self.path, root["attributes"])
+        said = cast(dict[str, Json], root["attributes"])
+        self.attributes = {key: value for key, value in said.items() if key not in FORMAT_ATTRIBUTES}
+        names = sorted(name.removesuffix(f"/{_METADATA}") for name in self._entries if name.endswith(f"/{_METADATA}"))
+        for name in names:
+            with damage_named(self.path, f"array {name}"):
+                text = self._metadata(f"{name}/")
+                if json.loads(text).get("node_type") == "group":
+                    continue
+                array = ZarrArray.parse(name, text)
+                self.specs[name] = stored_spec(name, array.shape, array.numpy_dtype, array.attributes)
+                check_chunk(name, array.chunk, array.itemsize)
+                self.rows[name], self.chunk_rows[name] = array.shape[0], array.chunk[0]
+                yield name, array
+
+    def _check_chunks(self) -> None:
+        """Check that every chunk is there and nothing else, before any memory is taken for what they claim."""
+        n_chunks = sum(array.n_chunks for array in self._arrays.values())
+        found = [name for name in self._entries if not name.endswith(_METADATA)]
+        if len(found) == n_chunks:
+            expected = {
+                f"{name}/{array.chunk_key(n)}" for name, array in self._arrays.items() for n in range(array.n_chunks)
+            }
+            if expected == set(found):
+                return
+        raise CheckError(
+            f"should hold the {n_chunks} chunks of its arrays and nothing else, but holds {len(found)} files"
+        )
+
+    def _metadata(self, prefix: str) -> bytes:
+        """Read metadata, which only the zip's own checksum protects."""
+        text = self._bytes(prefix + _METADATA)
+        if zlib.crc32(text) != self._entries[prefix + _METADATA].checksum:
+            raise CheckError(f"{self.path}: {prefix}{_METADATA} is damaged: its checksum is wrong")
+        return text
+
+    def _bytes(self, name: str) -> bytes:
+        """Read one entry past zipfile, which would move the file's one position that threads share."""
+        entry, file = self._entries[name], self._file.fileno()
+        name_length, extra_length = struct.unpack("<HH", os.pread(file, 4, entry.start + 26))
+        return os.pread(file, entry.size, entry.start + 30 + name_length + extra_length)
 
     def _read(self, name: str, start: int, stop: int) -> NDArray:
-        values = np.asarray(self._arrays[name][start:stop])
-        return values.astype(object) if values.dtype.kind == "T" else values
+        array = self._arrays[name]
+        stop = min(stop, array.shape[0])
+        first = start // array.chunk[0]
+        numbers = range(first, -(-stop // array.chunk[0])) if array.n_chunks else ()
+        chunks = [array.decode(self._bytes(f"{name}/{array.chunk_key(number)}")) for number in numbers]
+        if not chunks:
+            return array.nothing()
+        rows = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+        return rows[start - first * array.chunk[0] : stop - first * array.chunk[0]]
 
     def close(self) -> None:
-        """Close the zip file."""
-        self._store.close()
+        """Close the file."""
+        self._file.close()
 
 
-def _claimed_bytes(path: Path) -> dict[str, int]:
-    """Return the names in a zip, and how many bytes each holds decoded if it is a Blosc frame.
+class _Entry(NamedTuple):
+    start: int
+    size: int
+    checksum: int
+
+
+def _entries(path: Path) -> dict[str, _Entry]:
+    """Return where each entry of a zip starts, its bytes, and their CRC-32.
 
     What mlipq never writes is refused: twice the same name, compressed entries.
     """
-    claimed = {}
-    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+    entries = {}
+    with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
-            if entry.filename in claimed:
+            if entry.filename in entries:
                 raise CheckError(f"{path} holds two entries of one name")
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
                 raise CheckError(f"{path}: entry {entry.filename} is compressed; a shard's entries are stored")
-            claimed[entry.filename] = _frame_bytes(file, entry)
-    return claimed
-
-
-def _frame_bytes(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
-    """Return the decoded size in a Blosc frame's header, read past zipfile: a damaged array shall not hide the others."""
-    file.seek(entry.header_offset + 26)
-    name_length, extra_length = struct.unpack("<HH", file.read(4))
-    file.seek(name_length + extra_length, io.SEEK_CUR)
-    return int.from_bytes(file.read(8)[4:], "little")
-
-
-def _check_array(name: str, array: zarr.Array) -> None:
-    metadata = array.metadata
-    codecs = [codec.to_dict()["name"] for codec in metadata.codecs] if isinstance(metadata, ArrayV3Metadata) else []
-    expected = ["vlen-utf8" if array.dtype.kind == "T" else "bytes", "blosc", "crc32c"]
-    if codecs != expected:
-        raise CheckError(f"array {name} should have codecs {expected}, but has {codecs}")
-    check_chunk(name, array.chunks, array.dtype.itemsize)
-
-
-def _check_entries(claimed: Mapping[str, int], metadata: set[str], arrays: Mapping[str, zarr.Array]) -> None:
-    """Check that every chunk is there, of numbers no larger than its shape says, and nothing else."""
-    n_chunks = sum(math.prod(_chunk_grid(array)) for array in arrays.values())
-    expected = set(metadata)
-    if len(metadata) + n_chunks == len(claimed):
-        for name, array in arrays.items():
-            for position in itertools.product(*(range(n) for n in _chunk_grid(array))):
-                chunk = f"{name}/{'/'.join(map(str, ('c', *position)))}"
-                expected.add(chunk)
-                n_bytes = math.prod(array.chunks) * array.dtype.itemsize
-                if array.dtype.kind != "T" and claimed.get(chunk, 0) > n_bytes:
-                    raise CheckError(f"{chunk} should hold {n_bytes} bytes, but claims {claimed[chunk]}")
-    if expected != claimed.keys():
-        found = len(claimed) - len(metadata)
-        raise CheckError(f"should hold the {n_chunks} chunks of its arrays and nothing else, but holds {found} files")
-
-
-def _chunk_grid(array: zarr.Array) -> list[int]:
-    return [-(-length // chunk) for length, chunk in zip(array.shape, array.chunks, strict=True)]
-
-
-@contextmanager
-def _strings_are_settled() -> Iterator[None]:
-    """Silence zarr's note that its ``string`` type is not in the Zarr v3 core specification: mlipq knows."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnstableSpecificationWarning)
-        yield
+            entries[entry.filename] = _Entry(entry.header_offset, entry.file_size, entry.CRC)
+    return entries

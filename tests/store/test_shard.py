@@ -290,7 +290,7 @@ def claiming(chunk, n_bytes):
         ),
         (
             with_json("positions/zarr.json", lambda m: m["codecs"][1].update(name="odd")),
-            "array positions cannot be read",
+            "array positions should have codecs",
         ),
         (with_json("positions/zarr.json", lambda m: m.update(shape=[10**12, 3])), "chunks of its arrays"),
         (
@@ -298,6 +298,15 @@ def claiming(chunk, n_bytes):
             "array positions has chunks .* larger than",
         ),
         (with_json("positions/zarr.json", lambda m: m.update(shape=[10**12])), "positions"),
+        (with_json("positions/zarr.json", lambda m: m.update(fill_value=1.0)), "otherwise than mlipq does: fill_value"),
+        (with_json("positions/zarr.json", lambda m: m.update(codec="x")), "otherwise than mlipq does: codec"),
+        (
+            with_json("positions/zarr.json", lambda m: m.pop("data_type")),
+            "positions is not described as an array of Zarr",
+        ),
+        (with_json("positions/zarr.json", lambda m: claim(m, [0, 3])), "positions has shape .* in chunks of"),
+        (with_json("name/zarr.json", lambda m: claim(m, [19])), "should hold 19 texts, but holds 20"),
+        (with_json("name/zarr.json", lambda m: claim(m, [21])), "should hold 21 texts, but holds 20"),
         (
             with_json("positions/zarr.json", lambda m: m["attributes"].pop("level")),
             "array positions should say its level",
