@@ -23,13 +23,13 @@ from mlipq.labeling.job import Job
 from mlipq.labeling.ledgers import Ledgers, Seen
 from mlipq.labeling.sources import Source, unchanged
 from mlipq.schema import ArraySpec, Flag
-from mlipq.store import commit_json, pack, sha256_file, sync_folder, unwritable, write_shard
+from mlipq.store import commit_json, pack, sync_folder, unwritable, write_shard
 from mlipq.store.commit import TEMPORARY_PREFIX
 from mlipq.structures import Rejected, Structure
 
 PARTITION_SHARE = 32
 """A partition closes at this fraction of the cost planned so far …"""
-PARTITION_SECONDS = (2.0, 120.0)
+PARTITION_SECONDS = (0.25, 120.0)
 """… but at least and at most this many predicted seconds. Fixed by the inputs, not by the number of workers."""
 
 _LABEL_NAME = re.compile(r"(?i)(^|_)(energy|forces?|stress|virial|dipole|charges|magmoms?)(_|$)")
@@ -312,13 +312,13 @@ class _Packer:
             return
         index = len(self.partitions)
         path = self._stage.path / self._stage.packed_input(index).name
-        write_shard(path, pack(self._open, self._specs), {})
+        _, digest = write_shard(path, pack(self._open, self._specs), {})
         entry = PlannedPartition(
             index=index,
             n_structures=len(self._open),
             n_atoms=sum(len(structure) for structure in self._open),
             seconds=round(self._seconds, 6),
-            sha256=sha256_file(path),
+            sha256=digest,
         )
         self.partitions.append(entry)
         self._open, self._seconds = [], 0.0

@@ -29,9 +29,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock, Timeout
 
+from mlipq import resources
 from mlipq.errors import InputError
 
 SETTING = "MLIPQ_BLAS"
@@ -134,7 +134,7 @@ def _load(path: Path | str) -> None:
 def _scipy_openblas() -> Blas:
     source = _installed_library("scipy_openblas32", "lib/libscipy_openblas*.so*")
     name = f"scipy-openblas32 {importlib.metadata.version('scipy-openblas32')}"
-    folder = platformdirs.user_cache_path("mlipq") / "blas"
+    folder = resources.cache() / "blas"
     target = folder / f"libopenblas-mlipq-{_sha256(source)[:16]}.so"
     try:
         _make_once(target, lambda path: _strip_prefix(source, path))

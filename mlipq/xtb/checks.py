@@ -3,7 +3,6 @@
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from mlipq.errors import LabelError
 from mlipq.schema import GFN1_MAX_Z, Flag
@@ -31,6 +30,9 @@ LARGE_FORCE = 20.0
 
 SMALL_GAP = 0.1
 """eV."""
+
+_PAIR_ROWS = 500
+"""Atoms whose distances to all others are held in memory at a time."""
 
 
 def refuse(structure: Structure) -> float:
@@ -117,14 +119,16 @@ def n_orbitals(numbers: NDArray) -> int:
 
 def closest_pair(structure: Structure) -> tuple[float, int, int]:
     """Return the smallest distance over the sum of covalent radii, and the two atoms; infinity for one atom."""
-    radii = covalent_radii[structure.numbers]
-    pairs = cKDTree(structure.positions).query_pairs(2 * CLOSE_DISTANCE * radii.max(), output_type="ndarray")
-    if len(pairs) == 0:
-        return float("inf"), 0, 0
-    i, j = pairs.T
-    ratios = np.linalg.norm(structure.positions[i] - structure.positions[j], axis=1) / (radii[i] + radii[j])
-    best = int(ratios.argmin())
-    return float(ratios[best]), int(i[best]), int(j[best])
+    positions, radii = structure.positions, covalent_radii[structure.numbers]
+    closest = (float("inf"), 0, 0)
+    for start in range(0, len(structure), _PAIR_ROWS):
+        rows = slice(start, start + _PAIR_ROWS)
+        vectors = positions[rows, None] - positions
+        ratios = np.sqrt(np.einsum("ijk,ijk->ij", vectors, vectors)) / (radii[rows, None] + radii)
+        np.fill_diagonal(ratios[:, rows], np.inf)
+        i, j = divmod(int(ratios.argmin()), len(structure))
+        closest = min(closest, (float(ratios[i, j]), start + i, j))
+    return closest
 
 
 def flags(structure: Structure, solution: Solution, uhf: int, closest: float) -> Flag:

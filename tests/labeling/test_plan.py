@@ -80,7 +80,7 @@ class Recorded(planning._Packer):
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(1e-3, 300), min_size=1, max_size=300))
-def test_a_partition_closes_at_a_32nd_between_2_and_120_seconds(costs):
+def test_a_partition_closes_at_a_32nd_between_a_quarter_and_120_seconds(costs):
     packer = Recorded(costs)
     structure = type("OneStructure", (), {"numbers": np.ones(1)})
     for _ in costs:
@@ -90,19 +90,19 @@ def test_a_partition_closes_at_a_32nd_between_2_and_120_seconds(costs):
     for cost in costs:
         planned += cost
         part.append(cost)
-        if sum(part) >= min(max(planned / 32, 2.0), 120.0):
+        if sum(part) >= min(max(planned / 32, 0.25), 120.0):
             expected.append(len(part))
             part = []
     assert [size for size, _ in packer.sizes] == expected + [len(part)] * bool(part)
 
 
-def test_a_long_job_has_partitions_of_two_minutes_and_a_short_one_of_two_seconds():
-    packer = Recorded([0.5] * 20_000)
+def test_a_long_job_has_partitions_of_two_minutes_and_a_short_one_of_a_quarter_second():
+    packer = Recorded([0.125] * 80_000)
     structure = type("OneStructure", (), {"numbers": np.ones(1)})
-    for _ in range(20_000):
+    for _ in range(80_000):
         packer.add(structure)
     seconds = [seconds for _, seconds in packer.sizes]
-    assert seconds[:16] == [2.0] * 16 and seconds[-1] == 120.0 and seconds == sorted(seconds)
+    assert seconds[:32] == [0.25] * 32 and seconds[-1] == 120.0 and seconds == sorted(seconds)
 
 
 def test_partitions_do_not_depend_on_the_number_of_workers(file, tmp_path, monkeypatch):

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+from ase.data import covalent_radii
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 
 from mlipq.errors import LabelError
 from mlipq.schema import Flag, gfn1_shells
 from mlipq.structures import Structure
 from mlipq.xtb import Gfn1
-from mlipq.xtb.checks import n_orbitals, refuse
+from mlipq.xtb.checks import closest_pair, n_orbitals, refuse
 from mlipq.xtb.parameters import SHELL_CAPACITY, unpaired_electrons, valence_electrons
 
 
@@ -105,3 +109,23 @@ def test_force_check_is_run_and_catches_wrong_forces(samples, monkeypatch):
 
     monkeypatch.setattr(labeler, "single_point", wrong)
     assert Flag.F_FORCE_CHECK in Gfn1().label(structure).quality
+
+
+@given(
+    n_atoms=st.sampled_from([2, 3, 30, 499, 500, 501, 1100]),
+    spread=st.floats(0.5, 40),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=25, deadline=None)
+def test_the_closest_pair_is_that_of_a_tree(n_atoms, spread, seed):
+    rng = np.random.default_rng(seed)
+    numbers, positions = rng.integers(1, 87, n_atoms).astype("u1"), spread * rng.normal(size=(n_atoms, 3))
+    ratio, i, j = closest_pair(Structure(numbers, positions, 0, 1))
+    radii = covalent_radii[numbers]
+    pairs = cKDTree(positions).query_pairs(2 * ratio * radii.max() + 1e-9, output_type="ndarray")
+    ratios = np.linalg.norm(np.subtract(*positions[pairs.T]), axis=1) / radii[pairs].sum(axis=1)
+    assert np.isclose(ratio, ratios.min(), rtol=1e-12) and sorted((i, j)) == sorted(pairs[ratios.argmin()])
+
+
+def test_one_atom_has_no_pair():
+    assert closest_pair(Structure(np.array([6], "u1"), np.zeros((1, 3)), 0, 1)) == (float("inf"), 0, 0)
