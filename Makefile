@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-integration test-peers check install clean
+.PHONY: demo test test-integration test-peers check bench-labeling docs docs-serve install clean
 
 install: $(INSTALLED)
 
@@ -34,5 +34,23 @@ test-integration: $(INSTALLED)
 test-peers: $(INSTALLED)
 	tests/peers/run.sh
 
+# dxtb needs torch, which must not share a process, nor an environment, with the labeler.
+DXTB := .venv-dxtb
+$(DXTB)/.installed:
+	$(PYTHON) -m venv $(DXTB)
+	$(DXTB)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 'dxtb[libcint]==0.4.0' ase
+	touch $@
+
+bench-labeling: $(INSTALLED) $(DXTB)/.installed
+	$(BIN)/python -m benchmarks.labeling.compare --dxtb-python $(DXTB)/bin/python
+	$(BIN)/python -m benchmarks.labeling.where
+	$(BIN)/python -m benchmarks.labeling.efficiency
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict
+
+docs-serve: $(INSTALLED)
+	$(BIN)/mkdocs serve
+
 clean:
-	rm -rf $(VENV) demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DXTB) demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -72,8 +72,10 @@ def label_atoms(
     ----------
     atoms
         The structure; charge and spin come from ``atoms.info`` as in files (``charge``, ``spin_multiplicity`` …).
-    accuracy, electronic_temperature
-        Settings of GFN1-xTB, as in a job.
+    accuracy
+        tblite's accuracy, as in a job; smaller is tighter.
+    electronic_temperature
+        In K, as in a job.
     reading
         Fields of :class:`mlipq.structures.ReadOptions`: ``charge_default=1``, ``spin_key="spin:2S"`` …
 

@@ -145,7 +145,8 @@ class Job(_Record):
     def settings(self) -> dict[str, Any]:
         """Everything the dataset depends on, beside the inputs' content: two plans with equal ones are the same plan."""
         shown = self.model_dump(mode="json", include={"charge", "spin", "reference", "ignore_pbc", "format"})
-        return {**shown, "labeler": self.labeler.build().settings}
+        own = {spec.path: spec.model_dump(mode="json")["reference"] for spec in self.inputs if spec.reference}
+        return {**shown, "input_reference": own, "labeler": self.labeler.build().settings}
 
 
 def load_job(path: Path, overrides: Mapping[str, Any] | None = None, names: Mapping[str, str] | None = None) -> Job:

@@ -135,3 +135,16 @@ def _record_in(annotation) -> type[BaseModel] | None:
     ):
         return annotation
     return next((found for part in typing.get_args(annotation) if (found := _record_in(part))), None)
+
+
+def test_another_unit_of_one_inputs_label_is_another_job(mlipq):
+    """The packed labels are converted already: going on with the old plan would keep the wrong numbers."""
+    job = yaml.safe_load((resources.pipelines() / "qm7-reference.yaml").read_text())
+    job["inputs"][0]["path"] = str(resources.samples() / "qm7.extxyz.gz")
+    Path("job.yaml").write_text(yaml.safe_dump(job))
+    assert mlipq("plan", "job.yaml", "-o", "out").code == 0
+    (label,) = job["inputs"][0]["reference"].values()
+    label["unit"] = "Hartree"
+    Path("job.yaml").write_text(yaml.safe_dump(job))
+    again = mlipq("plan", "job.yaml", "-o", "out")
+    assert again.code == 2 and 'unit: planned "eV", now "Hartree"' in again.err
