@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-integration test-peers check bench-labeling docs docs-serve install clean
+.PHONY: demo test test-integration test-peers check bench-labeling bench-storage docs docs-serve install clean
 
 install: $(INSTALLED)
 
@@ -51,6 +51,14 @@ docs: $(INSTALLED)
 
 docs-serve: $(INSTALLED)
 	$(BIN)/mkdocs serve
+
+$(VENV)/.peers-of-stores: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt ase-db-backends
+	touch $@
+
+bench-storage: $(VENV)/.peers-of-stores
+	$(BIN)/python -m benchmarks.storage.choose
+	$(BIN)/python -m benchmarks.storage.compare
 
 clean:
 	rm -rf $(VENV) $(DXTB) demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,15 @@
-"""Files that travel with mlipq: real sample structures, working job files, the catalogue of datasets.
+"""Folders that mlipq knows: the files that travel with it, and its cache.
 
-In a checkout they stand beside the package, in an installed wheel inside it.
+Sample structures, job files and the catalogue stand beside the package in a checkout, and inside it in an installed wheel.
 """
 
+import os
 from pathlib import Path
+
+import platformdirs
+
+CACHE_SETTING = "MLIPQ_CACHE"
+"""Environment variable that names another cache folder."""
 
 _PACKAGED = Path(__file__).parent / "data"
 _ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent
@@ -28,3 +34,9 @@ def pipelines() -> Path:
 def catalogue() -> Path:
     """Return the catalogue of published datasets."""
     return _ROOT / "datasets" / "catalogue.json"
+
+
+def cache() -> Path:
+    """Return the folder for what can be made again: the user's cache folder, or the one that ``MLIPQ_CACHE`` names."""
+    setting = os.environ.get(CACHE_SETTING)
+    return Path(setting).absolute() if setting else platformdirs.user_cache_path("mlipq")

@@ -3,7 +3,7 @@
 Nothing else in mlipq repeats these facts: writers, readers, checks, exporters and the documentation read them here.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import IntFlag
 from typing import Literal
 
@@ -48,9 +48,9 @@ class ArraySpec:
 
     def attributes(self) -> dict[str, str]:
         """Attributes written beside the array in a shard."""
-        fields = asdict(self)
-        written = ("level", "unit", "description", "kind", "level_of_theory")
-        return {key: str(fields[key]) for key in written if fields[key] or key in ("unit", "description", "level")}
+        always = {"level": self.level, "unit": self.unit, "description": self.description}
+        stated = {"kind": self.kind, "level_of_theory": self.level_of_theory}
+        return {**always, **{key: value for key, value in stated.items() if value}}
 
 
 STRUCTURE_ARRAYS = (

@@ -5,8 +5,9 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,10 @@ from ase.data import chemical_symbols
 from mlipq.errors import CheckError, IncompleteError
 from mlipq.labeling.folder import Duplicate, Failure, OutputFolder, Plan, Sidecar, plan_digest
 from mlipq.schema import ArraySpec, Flag
-from mlipq.store import Manifest, ShardEntry, Table, commit_bytes, open_shard, sha256_file
+from mlipq.store import Manifest, ShardEntry, Table, committing, open_shard, sha256_file
 from mlipq.store.columns import join_specs
 from mlipq.store.manifest import Conflict, Provenance
-from mlipq.store.shard import Shard
-from mlipq.store.statistics import summarise
+from mlipq.store.statistics import Summary, summarise
 
 LEDGER_TEXT = 10_000
 """Characters of a name or message in ``failures.csv``."""
@@ -56,11 +56,10 @@ def _finish(folder: OutputFolder, plan: Plan) -> Manifest:
             f"{folder.path}: {len(missing)} of {len(plan.partitions)} partitions are not labelled: {spans(missing)}\n"
             f"Label them with: mlipq label {folder.path}  or: mlipq partition {folder.path} {spans(missing)}"
         )
-    sidecars = list(folder.sidecars(plan))
-    _require_intact(folder, sidecars)
-    failures = list(_failures(folder, sidecars))
-    commit_bytes(folder.failures_file, _as_csv(failures))
-    manifest = _manifest(folder, plan, sidecars, failures)
+    tally = _Tally(f"{plan.settings['labeler']['name']}/scf_attempt")
+    found = summarise(_intact(folder, plan, tally), partial(_again, folder, plan))
+    failures = _write_failures(folder, plan)
+    manifest = _manifest(folder, plan, tally, found, failures)
     manifest.write(folder.manifest_file)
     folder.clear_temporaries()
     return manifest
@@ -90,33 +89,25 @@ def spans(indices: list[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def _require_intact(folder: OutputFolder, sidecars: list[Sidecar]) -> None:
-    damaged = []
-    for sidecar in sidecars:
-        found = sha256_file(folder.shards / sidecar.file)
-        if found != sidecar.sha256:
-            damaged.append(f"  {sidecar.file}: expected sha256 {sidecar.sha256[:16]}…, found {found[:16]}…")
-            folder.sidecar_file(sidecar.index).unlink(missing_ok=True)
-    if damaged:
-        listed = "\n".join(damaged)
-        raise IncompleteError(
-            f"{folder.path}: {len(damaged)} shards are damaged and will be made again:\n{listed}\nRun: mlipq label {folder.path}"
-        )
+def _write_failures(folder: OutputFolder, plan: Plan) -> Counter[str]:
+    """Write the failure ledger row by row; return how often each class of failure occurs."""
+    counts: Counter[str] = Counter()
+    with committing(folder.failures_file) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
+        writer = csv.DictWriter(text, list(Failure.model_fields), lineterminator="\n")
+        writer.writeheader()
+        for failure in _failures(folder, plan):
+            counts[failure.error] += 1
+            writer.writerow({name: _one_line(value) for name, value in failure.model_dump().items()})
+        text.detach()
+    return counts
 
 
-def _failures(folder: OutputFolder, sidecars: list[Sidecar]) -> Iterator[Failure]:
+def _failures(folder: OutputFolder, plan: Plan) -> Iterator[Failure]:
     with folder.rejected_file.open(encoding="utf-8") as file:
         yield from map(Failure.model_validate_json, file)
-    for sidecar in sidecars:
+    for sidecar in folder.sidecars(plan):
         yield from sidecar.failures
-
-
-def _as_csv(failures: list[Failure]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(Failure.model_fields), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _one_line(value) for name, value in failure.model_dump().items()} for failure in failures)
-    return text.getvalue().encode(errors="replace")
 
 
 def _one_line(value: Any) -> Any:
@@ -124,70 +115,94 @@ def _one_line(value: Any) -> Any:
     return " ".join(value.split())[:LEDGER_TEXT] if isinstance(value, str) else value
 
 
-@dataclass
-class _Tally:
-    """What is counted over all shards."""
-
-    attempts_array: str
-    specs: list[dict[str, ArraySpec]] = field(default_factory=list)
-    empty: list[dict[str, ArraySpec]] = field(default_factory=list)
-    flags: Counter[str] = field(default_factory=Counter)
-    attempts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, shard: Shard) -> None:
-        """Count one shard; an empty one has a say in the types of arrays only where all are."""
-        if len(shard) == 0:
-            self.empty.append(dict(shard.specs))
-            return
-        self.specs.append(dict(shard.specs))
-        quality = shard.read("quality", 0, len(shard))
-        self.flags.update({str(flag.name): n for flag in Flag if (n := int((quality & flag.value != 0).sum()))})
-        if self.attempts_array in shard.specs:
-            rungs, counts = np.unique(shard.read(self.attempts_array, 0, len(shard)), return_counts=True)
-            self.attempts.update({str(rung): int(n) for rung, n in zip(rungs, counts, strict=True)})
-
-
-def _manifest(folder: OutputFolder, plan: Plan, sidecars: list[Sidecar], failures: list[Failure]) -> Manifest:
-    labeler = plan.settings["labeler"]
-    tally = _Tally(f"{labeler['name']}/scf_attempt")
-    entries = [_entry(folder, sidecar, tally) for sidecar in sidecars]
-
-    def tables() -> Iterator[Table]:
-        for sidecar in sidecars:
-            with open_shard(folder.shards / sidecar.file) as shard:
-                table, _ = shard.load()
-            yield table
-
-    found = summarise(tables)
+def _manifest(folder: OutputFolder, plan: Plan, tally: "_Tally", found: Summary, failures: Counter[str]) -> Manifest:
     digest = hashlib.sha256(json.dumps(plan_digest(plan), sort_keys=True).encode()).hexdigest()
     return Manifest(
-        level_of_theory=labeler["level_of_theory"],
-        shards=entries,
+        level_of_theory=plan.settings["labeler"]["level_of_theory"],
+        shards=tally.entries,
         arrays=list(join_specs(tally.specs, tally.empty).values()),
         statistics=found.statistics,
         reference_energies=found.reference_energies,
         outliers=found.outliers,
         quality=dict(tally.flags),
         scf_attempts=dict(tally.attempts),
-        failures=dict(Counter(failure.error for failure in failures)),
+        failures=dict(failures),
         conflicts=list(_conflicts(folder)),
         duplicates=plan.counts["duplicates"],
         provenance=Provenance(software=plan.versions, settings=plan.settings, plan_sha256=digest),
     )
 
 
-def _entry(folder: OutputFolder, sidecar: Sidecar, tally: _Tally) -> ShardEntry:
-    with open_shard(folder.shards / sidecar.file) as shard:
-        tally.add(shard)
-        elements = np.unique(shard.read("atomic_numbers", 0, shard.rows["atomic_numbers"]))
-    return ShardEntry(
-        file=f"{folder.shards.name}/{sidecar.file}",
-        bytes=sidecar.bytes,
-        sha256=sidecar.sha256,
-        n_structures=sidecar.n_structures,
-        n_atoms=sidecar.n_atoms,
-        elements=[chemical_symbols[z] for z in elements],
-    )
+def _intact(folder: OutputFolder, plan: Plan, tally: "_Tally") -> Iterator[Table]:
+    """Check and count the shards one after the other.
+
+    Raises
+    ------
+    IncompleteError
+        After the last one, if some are damaged; these are listed, and have lost their sidecars.
+    """
+    damaged = []
+    for sidecar in folder.sidecars(plan):
+        path = folder.shards / sidecar.file
+        found = sha256_file(path)
+        if found != sidecar.sha256:
+            damaged.append(f"  {sidecar.file}: expected sha256 {sidecar.sha256[:16]}…, found {found[:16]}…")
+            folder.sidecar_file(sidecar.index).unlink(missing_ok=True)
+            continue
+        with open_shard(path) as shard:
+            table, _ = shard.load()
+        tally.add(f"{folder.shards.name}/{sidecar.file}", sidecar, table)
+        yield table
+    if damaged:
+        listed = "\n".join(damaged)
+        raise IncompleteError(
+            f"{folder.path}: {len(damaged)} shards are damaged and will be made again:\n{listed}\nRun: mlipq label {folder.path}"
+        )
+
+
+def _again(folder: OutputFolder, plan: Plan, names: Sequence[str]) -> Iterator[Table]:
+    """Read some arrays of all shards."""
+    for sidecar in folder.sidecars(plan):
+        with open_shard(folder.shards / sidecar.file) as shard:
+            there = [name for name in names if name in shard.specs]
+            yield Table(
+                {name: shard.read(name, 0, shard.rows[name]) for name in there},
+                {name: shard.specs[name] for name in there},
+            )
+
+
+@dataclass
+class _Tally:
+    """What is counted over all shards."""
+
+    attempts_array: str
+    entries: list[ShardEntry] = field(default_factory=list)
+    specs: list[dict[str, ArraySpec]] = field(default_factory=list)
+    empty: list[dict[str, ArraySpec]] = field(default_factory=list)
+    flags: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, file: str, sidecar: Sidecar, table: Table) -> None:
+        """Count one shard; an empty one has a say in the types of arrays only where all are."""
+        self.entries.append(
+            ShardEntry(
+                file=file,
+                bytes=sidecar.bytes,
+                sha256=sidecar.sha256,
+                n_structures=sidecar.n_structures,
+                n_atoms=sidecar.n_atoms,
+                elements=[chemical_symbols[z] for z in np.unique(table.arrays["atomic_numbers"])],
+            )
+        )
+        if len(table) == 0:
+            self.empty.append(table.specs)
+            return
+        self.specs.append(table.specs)
+        quality = table.arrays["quality"]
+        self.flags.update({str(flag.name): n for flag in Flag if (n := int((quality & flag.value != 0).sum()))})
+        if self.attempts_array in table.arrays:
+            rungs, counts = np.unique(table.arrays[self.attempts_array], return_counts=True)
+            self.attempts.update({str(rung): int(n) for rung, n in zip(rungs, counts, strict=True)})
 
 
 def _conflicts(folder: OutputFolder) -> Iterator[Conflict]:

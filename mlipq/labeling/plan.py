@@ -31,6 +31,8 @@ PARTITION_SHARE = 32
 """A partition closes at this fraction of the cost planned so far …"""
 PARTITION_SECONDS = (0.25, 120.0)
 """… but at least and at most this many predicted seconds. Fixed by the inputs, not by the number of workers."""
+PARTITION_ATOMS = 20_000
+"""It closes with this many atoms, too: planner and workers hold a partition in memory."""
 
 _LABEL_NAME = re.compile(r"(?i)(^|_)(energy|forces?|stress|virial|dipole|charges|magmoms?)(_|$)")
 """Names that labels have: where they arrive unmapped, the user should hear of it."""
@@ -235,8 +237,8 @@ def _read(source: Source, packer: "_Packer", ledgers: "Ledgers", seen: "Seen", p
         if first is not None:
             ledgers.duplicate(identity, item, first)
             continue
-        ledgers.counts["charge_default"] += bool(item.quality & Flag.F_CHARGE_DEFAULT)
-        ledgers.counts["spin_default"] += bool(item.quality & Flag.F_SPIN_DEFAULT)
+        ledgers.counts["charge_default"] += bool(item.quality & Flag.F_CHARGE_DEFAULT.value)
+        ledgers.counts["spin_default"] += bool(item.quality & Flag.F_SPIN_DEFAULT.value)
         packer.add(item)
     progress(ledgers.counts["read"])
 
@@ -293,8 +295,8 @@ class _Packer:
         self._labeler = labeler
         self._specs = specs
         self._open: list[Structure] = []
-        self._seconds = 0.0
-        self._total = 0.0
+        self._seconds = self._total = 0.0
+        self._atoms = 0
         self.partitions: list[PlannedPartition] = []
 
     def add(self, structure: Structure) -> None:
@@ -302,8 +304,9 @@ class _Packer:
         cost = self._labeler.cost(structure.numbers)
         self._seconds += cost
         self._total += cost
+        self._atoms += len(structure.numbers)
         least, most = PARTITION_SECONDS
-        if self._seconds >= min(max(self._total / PARTITION_SHARE, least), most):
+        if self._seconds >= min(max(self._total / PARTITION_SHARE, least), most) or self._atoms >= PARTITION_ATOMS:
             self.close()
 
     def close(self) -> None:
@@ -316,9 +319,9 @@ class _Packer:
         entry = PlannedPartition(
             index=index,
             n_structures=len(self._open),
-            n_atoms=sum(len(structure) for structure in self._open),
+            n_atoms=self._atoms,
             seconds=round(self._seconds, 6),
             sha256=digest,
         )
         self.partitions.append(entry)
-        self._open, self._seconds = [], 0.0
+        self._open, self._seconds, self._atoms = [], 0.0, 0

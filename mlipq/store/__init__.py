@@ -1,5 +1,6 @@
 """Shards on disk: Zarr and HDF5, the manifest, the lazy reader of many shards, and exporters."""
 
+from mlipq.store.cache import CachedDataset, cached_datasets, remove_cached
 from mlipq.store.columns import join_specs
 from mlipq.store.commit import commit_bytes, commit_json, committing, sha256_file, sync_folder, unwritable
 from mlipq.store.dataset import Column, Dataset, open_dataset
@@ -10,12 +11,14 @@ from mlipq.store.packing import atoms_at, pack, structure_at
 from mlipq.store.table import Table
 
 __all__ = [
+    "CachedDataset",
     "Column",
     "Dataset",
     "Manifest",
     "ShardEntry",
     "Table",
     "atoms_at",
+    "cached_datasets",
     "commit_bytes",
     "commit_json",
     "committing",
@@ -25,6 +28,7 @@ __all__ = [
     "open_shard",
     "pack",
     "read_shard",
+    "remove_cached",
     "sha256_file",
     "shard_problems",
     "structure_at",

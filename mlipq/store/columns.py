@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
+from types import NoneType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +83,9 @@ def infer_column(name: str, values: Sequence[object], counts: Sequence[int]) -> 
     tuple[ArraySpec, NDArray]
         The specification, and the values: ``(structures, *shape)`` or ``(atoms, *shape)``.
     """
+    scalars = _scalar_column(values)
+    if scalars is not None:
+        return ArraySpec(name, "structure", (), dtype_name(scalars.dtype), "", FROM_INPUT), scalars
     cells = [None if value is None else _as_array(value) for value in values]
     present = [(cell, count) for cell, count in zip(cells, counts, strict=True) if cell is not None]
     if all(cell.ndim and len(cell) == count for cell, count in present) and len({c.shape[1:] for c, _ in present}) == 1:
@@ -101,6 +105,20 @@ def infer_column(name: str, values: Sequence[object], counts: Sequence[int]) -> 
         for cell, n in zip(cells, rows, strict=True)
     ]
     return spec, np.concatenate(parts)
+
+
+def _scalar_column(values: Sequence[object]) -> NDArray | None:
+    """Return the column of values of one scalar type, which most are; ``None`` for any other."""
+    types = set(map(type, values))
+    if types <= {float, NoneType}:
+        return np.array(values, dtype=np.float64)  # None becomes NaN
+    if types <= {str, NoneType}:
+        return _objects([storable_text(str(value or "")) for value in values], (len(values),))
+    if types == {bool}:
+        return np.array(values)
+    if types == {int} and max(map(abs, values)) <= EXACT_INTEGERS:  # type: ignore[arg-type]
+        return np.array(values, dtype=np.int64)
+    return None
 
 
 def missing_rows(spec: ArraySpec, n_rows: int) -> NDArray:

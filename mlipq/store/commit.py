@@ -1,10 +1,11 @@
-"""Files that exist whole or not at all: write under another name, flush to disk, rename."""
+"""Files and folders that exist whole or not at all: write under another name, flush to disk, rename."""
 
 import errno
 import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +54,39 @@ def committing(path: Path) -> Iterator[BinaryIO]:
         raise unwritable(path, error) from error
     finally:
         _remove(temporary)
+
+
+@contextmanager
+def committing_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder that appears under ``path``, with all its files, when the block ends without an error.
+
+    Files must be flushed to disk by whoever writes them; the folders are flushed here. The temporary name ends in that of
+    ``path``, and on an error it is removed.
+
+    Parameters
+    ----------
+    path
+        Final name: nothing, or an empty folder; its parent must exist.
+
+    Raises
+    ------
+    IncompleteError
+        If the disk, the quota or the file size limit is full.
+    InputError
+        If the parent is missing or cannot be written to, or something is there already.
+    """
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}-{path.name}"
+    try:
+        temporary.mkdir()
+        yield temporary
+        for folder in (*(inner for inner in temporary.rglob("*") if inner.is_dir()), temporary):
+            sync_folder(folder)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def commit_bytes(path: Path, data: bytes) -> None:

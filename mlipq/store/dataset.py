@@ -1,10 +1,6 @@
 """Many shards read as one dataset, lazily: by row, slice, index list, mask or identity."""
 
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -13,21 +9,19 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mlipq.errors import CheckError, InputError
+from mlipq.errors import InputError
 from mlipq.schema import STRUCTURE_ARRAYS, ArraySpec
-from mlipq.store.columns import conform, empty_table
-from mlipq.store.files import open_shard, read_shard
+from mlipq.store.cache import Progress, cache_key, materialised
+from mlipq.store.files import open_shard
 from mlipq.store.manifest import MANIFEST, Manifest
+from mlipq.store.maps import MappedRows
 from mlipq.store.packing import atoms_at, structure_at
-from mlipq.store.shard import Shard, damage_named
-from mlipq.store.table import Table, offsets_from
+from mlipq.store.rows import ShardRows
+from mlipq.store.table import Table
 from mlipq.structures.structure import Structure, identity_words
 
 Index = int | np.integer | slice | Sequence[int] | NDArray
 """What picks structures: a row (negative from the end), a slice, a list of rows in any order, or a mask."""
-
-OPEN_SHARDS = 8
-"""Files that a dataset keeps open at once."""
 
 
 def open_dataset(path: str | Path) -> "Dataset":
@@ -55,24 +49,27 @@ def open_dataset(path: str | Path) -> "Dataset":
         raise InputError(f"{path} cannot be opened: no such file or folder")
     if not path.is_dir():
         with open_shard(path) as shard:
-            return Dataset([path], [len(shard)], shard.specs)
+            return Dataset(ShardRows([path], [len(shard)], shard.specs), path, [path])
     manifest = Manifest.read(path / MANIFEST)
     files = [path / entry.file for entry in manifest.shards]
     listed = {spec.name: spec for spec in manifest.arrays}
     always = {spec.name: spec for spec in STRUCTURE_ARRAYS if not spec.optional and spec.name not in listed}
     specs = {**listed, **always}  # where every structure was refused, the manifest may list no arrays
-    return Dataset(files, [entry.n_structures for entry in manifest.shards], specs, manifest)
+    rows = ShardRows(files, [entry.n_structures for entry in manifest.shards], specs)
+    return Dataset(rows, path, files, manifest)
 
 
 class Dataset:
     """Structures and labels of one or many shards, read from disk as they are asked for.
 
     ``ds[17]`` is an :class:`ase.Atoms`, ``for atoms in ds`` streams them, ``ds["gfn1/energy"]`` is a
-    :class:`Column`, and :meth:`batch` gives several arrays of the same structures. At most :data:`OPEN_SHARDS` files
-    are open at once. Threads may share a dataset; another process, forked or sent it by pickle, opens the files anew.
+    :class:`Column`, and :meth:`batch` gives several arrays of the same structures. Few files are open at once. Threads
+    may share a dataset; another process, forked or sent it by pickle, opens the files anew.
 
     Attributes
     ----------
+    path
+        The folder or file that was opened.
     files
         The shards.
     specs
@@ -83,16 +80,16 @@ class Dataset:
     """
 
     def __init__(
-        self, files: list[Path], counts: list[int], specs: dict[str, ArraySpec], manifest: Manifest | None = None
+        self, rows: ShardRows | MappedRows, path: Path, files: list[Path], manifest: Manifest | None = None
     ) -> None:
+        self.path = path
         self.files = files
-        self.specs = specs
+        self.specs = rows.specs
         self.manifest = manifest
-        self._starts = offsets_from(np.array(counts, dtype=np.int64))
-        self._open = _OpenShards()
+        self._rows = rows
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self._rows)
 
     def __repr__(self) -> str:
         return f"<Dataset: {len(self)} structures in {len(self.files)} shards, {len(self.specs)} arrays>"
@@ -111,14 +108,24 @@ class Dataset:
         """Return one structure with all it carries (see :func:`~mlipq.store.packing.structure_at`)."""
         return structure_at(self.take(_row(index)), 0)
 
-    def tables(self) -> Iterator[Table]:
-        """Yield the shards one after the other, each whole, checked, and with the arrays of :attr:`specs`."""
-        for number, file in enumerate(self.files):
-            table = read_shard(file)
-            self._check_count(number, len(table))
-            with damage_named(file, "the file"):
-                table = conform(table, self.specs)
-            yield table
+    def tables(self, names: Sequence[str] | None = None) -> Iterator[Table]:
+        """Yield the shards one after the other, each whole and checked: the fastest way through a dataset.
+
+        Parameters
+        ----------
+        names
+            Arrays to read, beside ``atom_offsets``; all by default.
+
+        Raises
+        ------
+        InputError
+            If there is no such array.
+        CheckError
+            If a shard is damaged, or not what the manifest says.
+        """
+        wanted = self._names(names)
+        for number in range(len(self.files)):
+            yield self._rows.table(number, wanted)
 
     def batch(self, index: Index, names: Sequence[str] | None = None) -> dict[str, NDArray]:
         """Return arrays of some structures.
@@ -147,19 +154,43 @@ class Dataset:
 
     def take(self, index: Index, names: Sequence[str] | None = None) -> Table:
         """Return some structures as a table (see :meth:`batch`)."""
-        wanted = ["atom_offsets", *(self.specs if names is None else names)]
-        specs = {name: self._spec(name) for name in wanted}
-        rows = _rows(index, len(self))
-        shard_of = np.searchsorted(self._starts, rows, side="right") - 1
-        order = np.argsort(shard_of, kind="stable")
-        numbers, firsts = np.unique(shard_of[order], return_index=True)
-        parts_of_rows = np.split((rows - self._starts[shard_of])[order], firsts[1:])
-        parts = []
-        for number, local in zip(numbers, parts_of_rows, strict=False):  # no rows are one part of no shard
-            with self._shard(int(number)) as shard, damage_named(shard.path, "the file"):
-                parts.append(conform(shard.take(local, [name for name in specs if name in shard.specs]), specs))
-        table = Table.concatenate(parts) if parts else empty_table(specs)
-        return table if np.all(order[1:] > order[:-1]) else table.take(np.argsort(order))
+        return self._rows.take(_rows(index, len(self)), self._names(names))
+
+    def materialise(self, progress: Progress = lambda done, total: None) -> "Dataset":
+        """Return the same dataset as memory-mapped arrays in the cache folder: rows at disk speed, larger than memory.
+
+        The arrays are made once, shard by shard, each checked against its hash in the manifest; later calls, also from
+        other processes, open them in milliseconds. They stay until ``mlipq cache clear`` removes them
+        (see :mod:`mlipq.store.cache`).
+
+        Parameters
+        ----------
+        progress
+            Called after each shard with the number of structures written, and of all.
+
+        Raises
+        ------
+        CheckError
+            If a shard is not what the manifest says.
+        IncompleteError
+            If the disk is full; nothing is left on it.
+        InputError
+            If the cache folder cannot be written to.
+
+        Examples
+        --------
+        >>> ds = open_dataset("out/").materialise()  # doctest: +SKIP
+        >>> ds.batch([3, 99, 7], ["positions", "gfn1/forces"])  # doctest: +SKIP
+        """
+        if isinstance(self._rows, MappedRows):
+            return self
+        rows = materialised(self._rows, self.path, self.manifest, progress)
+        return Dataset(rows, self.path, self.files, self.manifest)
+
+    @property
+    def cache_key(self) -> str:
+        """Name of the dataset's entry in the cache (see :meth:`materialise`)."""
+        return self._rows.folder.name if isinstance(self._rows, MappedRows) else cache_key(self._rows, self.manifest)
 
     def find(self, identity: bytes | str) -> int | None:
         """Return the row of the structure with this identity (16 bytes, or 32 hex digits), or ``None``.
@@ -182,36 +213,23 @@ class Dataset:
         matches = [int(row) for row in order[first:last] if identities[row, 1] == words[1]]
         return min(matches, default=None)
 
-    @cached_property
+    @property
     def atom_offsets(self) -> NDArray[np.int64]:
         """``(structures + 1,)``: where the atoms of each structure start among the atoms of all shards."""
-        counts = [np.empty(0, dtype=np.int64)]
-        for number in range(len(self.files)):
-            with self._shard(number) as shard:
-                counts.append(np.diff(shard.offsets))
-        return offsets_from(np.concatenate(counts))
+        return self._rows.atom_offsets
 
     @cached_property
     def _identities(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         identities = self["identity"][:]
         return identities, np.argsort(identities[:, 0], kind="stable")
 
+    def _names(self, names: Sequence[str] | None) -> list[str]:
+        return list(self.specs) if names is None else [self._spec(name).name for name in names]
+
     def _spec(self, name: str) -> ArraySpec:
         if name not in self.specs:
             raise InputError(f"this dataset has no array {name!r}; it has {', '.join(self.specs)}")
         return self.specs[name]
-
-    @contextmanager
-    def _shard(self, number: int) -> Iterator[Shard]:
-        with self._open.shard(self.files[number]) as shard:
-            self._check_count(number, len(shard))
-            yield shard
-
-    def _check_count(self, number: int, n_structures: int) -> None:
-        expected = self._starts[number + 1] - self._starts[number]
-        if n_structures != expected:
-            file = self.files[number]
-            raise CheckError(f"{file} should hold {expected} structures, but holds {n_structures}; restore it")
 
 
 class Column:
@@ -239,32 +257,6 @@ class Column:
         values = self._dataset.take(index, [self.spec.name]).arrays[self.spec.name]
         one = isinstance(index, int | np.integer)
         return cast(NDArray, values[0]) if one and self.spec.level == "structure" else values
-
-
-class _OpenShards:
-    """The shards used last, open; one process and one thread at a time uses them."""
-
-    def __init__(self) -> None:
-        self._start_over()
-
-    def __reduce__(self) -> tuple[type["_OpenShards"], tuple[()]]:
-        return _OpenShards, ()  # another process opens its own
-
-    def _start_over(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.RLock()
-        self._shards: OrderedDict[Path, Shard] = OrderedDict()
-
-    @contextmanager
-    def shard(self, path: Path) -> Iterator[Shard]:
-        if self._process != os.getpid():  # after a fork, file positions would be shared with the parent
-            self._start_over()
-        with self._lock:
-            shard = self._shards.pop(path) if path in self._shards else open_shard(path)
-            self._shards[path] = shard  # the last one is the most recently used
-            if len(self._shards) > OPEN_SHARDS:
-                self._shards.popitem(last=False)[1].close()
-            yield shard
 
 
 def _row(index: object) -> list[int]:

@@ -1,8 +1,6 @@
 """A dataset in another format: Zarr, HDF5 or extended XYZ."""
 
 import gzip
-import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 from mlipq.errors import InputError
 from mlipq.schema import ArraySpec
 from mlipq.store.columns import is_missing
-from mlipq.store.commit import TEMPORARY_PREFIX, committing, sync_folder
+from mlipq.store.commit import committing, committing_folder
 from mlipq.store.dataset import Dataset
 from mlipq.store.extxyz import frame_text
 from mlipq.store.files import open_shard, read_shard, shard_suffix, write_shard
@@ -161,7 +159,7 @@ def _same_source(one: ArraySpec, other: ArraySpec) -> bool:
 def _export_shards(dataset: Dataset, path: Path, suffix: str, progress: Progress) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} is there already; name a folder that does not exist yet")
-    with _folder_committed(path) as folder:
+    with committing_folder(path) as folder:
         (folder / "shards").mkdir()
         entries, done = [], 0
         for file, name in zip(dataset.files, _shard_names(dataset.files, suffix), strict=True):
@@ -182,20 +180,3 @@ def _shard_names(files: list[Path], suffix: str) -> list[str]:
     if len(set(stems)) < len(stems):
         stems = [f"part-{number:05d}" for number in range(len(stems))]
     return [f"shards/{stem}{suffix}" for stem in stems]
-
-
-@contextmanager
-def _folder_committed(path: Path) -> Iterator[Path]:
-    """Fill a folder that appears under ``path`` when the block ends without an error."""
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    try:
-        temporary.mkdir(parents=False)
-        yield temporary
-        sync_folder(temporary / "shards")
-        sync_folder(temporary)
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

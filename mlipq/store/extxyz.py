@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 from ase import Atoms
-from ase.io.extxyz import key_val_str_to_dict
 from numpy.typing import NDArray
 
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_.+-]")
@@ -64,6 +63,8 @@ def value_text(value: object) -> str:
 
 @lru_cache(maxsize=10_000)
 def _string_text(text: str) -> str:
+    from ase.io.extxyz import key_val_str_to_dict  # here, as ASE's readers take half a second to load
+
     plain = f'"{_escaped(text)}"'
     same = "\n" not in text and "\r" not in text and key_val_str_to_dict(f"key={plain}").get("key")
     return plain if isinstance(same, str) and same == text else _json_text(text)

@@ -1,7 +1,7 @@
 """Shard files of either format, by the suffix of their name: open, read, write."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlipq.errors import CheckError, InputError, MlipqError
@@ -73,8 +73,13 @@ def write_shard(path: Path, table: Table, attributes: Mapping[str, Json]) -> tup
     return len(data), hashlib.sha256(data).hexdigest()
 
 
-def read_shard(path: Path) -> Table:
+def read_shard(path: Path, names: Sequence[str] | None = None) -> Table:
     """Read a whole shard into memory.
+
+    Parameters
+    ----------
+    names
+        Arrays to read, beside ``atom_offsets``; all by default, and those that the shard lacks are left out.
 
     Raises
     ------
@@ -84,7 +89,7 @@ def read_shard(path: Path) -> Table:
         If it is damaged, cut off or does not obey the schema; the message names file and array.
     """
     with open_shard(path) as shard:
-        table, problems = shard.load()
+        table, problems = shard.load(names and [name for name in names if name in shard.specs])
     if problems:
         raise CheckError(f"{path}: {listed(problems)}. Restore the file, or label its partition again.")
     return table

@@ -1,4 +1,4 @@
-"""A shard as HDF5: gzip, shuffle and Fletcher-32 on every chunk, and a CRC-32 over what HDF5 leaves unprotected.
+"""A shard as HDF5: gzip and Fletcher-32 on every chunk, and a CRC-32 over what HDF5 leaves unprotected.
 
 Checksums of their own have: chunks (Fletcher-32), and object headers and indices (file version 1.10). The global heap,
 where variable-length text lives, has none, so each object carries ``heap_crc32`` over its attributes and its text.
@@ -19,6 +19,9 @@ from mlipq.schema import ArraySpec
 from mlipq.store.commit import Json
 from mlipq.store.shard import FORMAT_ATTRIBUTES, Shard, check_chunk, check_format, chunk_shape, stored_spec
 from mlipq.store.table import Table
+
+FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": False}
+"""Of numbers, from a measured table (``benchmarks/storage``)."""
 
 _LIBVER = ("v110", "v110")
 _CRC = "heap_crc32"
@@ -49,7 +52,7 @@ def _write_array(file: h5py.File, spec: ArraySpec, values: NDArray) -> None:
         return
     filters = {}
     if values.size:
-        filters = {"chunks": chunk_shape(values.shape), "compression": "gzip", "shuffle": True, "fletcher32": True}
+        filters = {"chunks": chunk_shape(values.shape), "fletcher32": True, **FILTERS}
     stored = np.dtype(spec.dtype).newbyteorder("<")
     dataset = file.create_dataset(spec.name, data=values, dtype=stored, track_times=False, **filters)
     _attach(dataset, spec.attributes())
@@ -67,12 +70,12 @@ def _heap_crc(attributes: Mapping[str, object], text: NDArray) -> np.uint32:
 
 
 class Hdf5Shard(Shard):
-    """An ``.h5`` shard open for reading. A text array is read whole, and checked, when its first row is asked for."""
+    """An ``.h5`` shard open for reading. A text array is one chunk: it is read whole, and checked."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._file = h5py.File(path, "r", locking=False)  # a committed shard never changes, and network locks may lie
-        self._text: dict[str, NDArray] = {}
+        # A committed shard never changes, and network locks may lie. Chunks are kept decoded, not by the library.
+        self._file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
         root = dict(self._file.attrs)
         check_format(path, root)
         _check_heap(str(path), root, _NO_TEXT)
@@ -91,11 +94,9 @@ class Hdf5Shard(Shard):
         dataset = self._datasets[name]
         if self.specs[name].dtype != "str":
             return np.asarray(dataset[start:stop])
-        if name not in self._text:
-            text = np.asarray(dataset.asstr("utf-8", "strict")[...], dtype=object)
-            _check_heap(f"array {name}", dict(dataset.attrs), text)
-            self._text[name] = text
-        return self._text[name][start:stop]
+        text = np.asarray(dataset.asstr("utf-8", "strict")[...], dtype=object)
+        _check_heap(f"array {name}", dict(dataset.attrs), text)
+        return text[start:stop]
 
     def close(self) -> None:
         """Close the file."""
@@ -106,19 +107,21 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Return the arrays at the root and in its groups; only hard links are followed, and nothing is nested deeper."""
     found = {}
     for name in _hard_links(file):
-        if file.get(name, getclass=True) is h5py.Group:
-            found.update({f"{name}/{child}": file[f"{name}/{child}"] for child in _hard_links(file[name])})
+        node = file[name]
+        if isinstance(node, h5py.Group):
+            found.update({f"{name}/{child}": node[child] for child in _hard_links(node)})
         else:
-            found[name] = file[name]
+            found[name] = node
     return found
 
 
 def _hard_links(group: h5py.Group) -> list[str]:
-    for name in group:
-        link = group.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise CheckError(f"{name} is a {type(link).__name__} to another place; a shard holds its own arrays")
-    return list(group)
+    names = list(group)
+    for name in names:
+        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+            kind = type(group.get(name, getlink=True)).__name__
+            raise CheckError(f"{name} is a {kind} to another place; a shard holds its own arrays")
+    return names
 
 
 def _check_dataset(name: str, dataset: h5py.Dataset) -> None:

@@ -1,6 +1,7 @@
 """Structures into a table, and a row of a table back into a structure or an ASE object."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from ase import Atoms
@@ -197,9 +198,14 @@ def _info_values(structures: Sequence[Structure]) -> dict[str, list[object]]:
     columns: dict[str, list[object]] = {}
     for row, structure in enumerate(structures):
         for key, value in structure.info.items():
-            name = f"{INFO}{name_part(key)}"
+            name = _info_name(key)
             column = columns.setdefault(name, [None] * len(structures))
             if column[row] is not None:
                 raise InputError(f"{structure.where}: two fields would be stored as {name}; rename {key!r}")
             column[row] = value
     return {name: values for name, values in columns.items() if any(value is not None for value in values)}
+
+
+@lru_cache(maxsize=1024)
+def _info_name(key: str) -> str:
+    return f"{INFO}{name_part(key)}"

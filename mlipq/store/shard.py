@@ -1,7 +1,7 @@
 """One shard file: what its two formats share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 
 from mlipq.errors import CheckError, MlipqError
 from mlipq.schema import KNOWN_ARRAYS, ArraySpec, Level
-from mlipq.store.columns import dtype_name
+from mlipq.store.chunks import ChunkCache
+from mlipq.store.columns import dtype_name, numpy_dtype
 from mlipq.store.commit import Json
 from mlipq.store.names import is_array_name
-from mlipq.store.table import Table, offsets_from, ragged_rows
-from mlipq.store.validation import offset_problems, table_problems
+from mlipq.store.table import Table, gather
+from mlipq.store.validation import array_problems, offset_problems, table_problems
 
 FORMAT_ATTRIBUTES: dict[str, str | int] = {"format": "mlipq-shard", "format_version": 1}
 """What every shard says of itself, beside what its writer adds."""
 
-CHUNK_VALUES = 131_072
-"""Values in a chunk, about: large enough to compress well, small enough to read one structure quickly."""
+CHUNK_VALUES = 16_384
+"""Values in a chunk, about: large enough to compress well, small enough to read one structure quickly (measured in
+``benchmarks/storage``)."""
 
 MAX_CHUNK_BYTES = 1 << 26
 """Larger chunks are refused: mlipq writes none, and a forged one could claim all memory."""
@@ -45,6 +47,8 @@ class Shard(ABC):
         Array name to specification, as the file states it.
     rows, chunk_rows
         Array name to its number of rows, and of rows in a chunk.
+    cache
+        Chunks that :meth:`read_rows` decoded; the shards of a dataset share one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,6 +57,7 @@ class Shard(ABC):
         self.specs: dict[str, ArraySpec] = {}
         self.rows: dict[str, int] = {}
         self.chunk_rows: dict[str, int] = {}
+        self.cache = ChunkCache()
 
     @abstractmethod
     def _read(self, name: str, start: int, stop: int) -> NDArray: ...
@@ -93,32 +98,47 @@ class Shard(ABC):
             return self._read(name, start, stop)
 
     def read_rows(self, name: str, rows: NDArray[np.int64]) -> NDArray:
-        """Return these rows of an array in this order, reading each chunk that holds one of them once."""
-        wanted, inverse = np.unique(rows, return_inverse=True)
-        # rows of one chunk are less than a chunk apart, so cutting only wider gaps never reads a chunk twice
-        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) >= self.chunk_rows[name]) + 1)
-        parts = [self.read(name, run[0], run[-1] + 1)[run - run[0]] for run in runs if len(run)]
-        return np.concatenate(parts)[inverse] if parts else self.read(name, 0, 0)
+        """Return these rows of an array in this order; the chunks that hold them are kept for the next call."""
+        if not len(rows):
+            return self.read(name, 0, 0)
+        n = self.chunk_rows[name]
+        first, last = rows.min() // n, rows.max() // n
+        if first == last:
+            values: NDArray = self._chunk(name, int(first))[rows - first * n]
+            return values
+        values = np.empty((len(rows), *self.specs[name].shape), numpy_dtype(self.specs[name]))
+        order = np.argsort(rows, kind="stable")
+        for places in np.split(order, np.flatnonzero(np.diff(rows[order] // n)) + 1):
+            number = int(rows[places[0]]) // n
+            values[places] = self._chunk(name, number)[rows[places] - number * n]
+        return values
+
+    def _chunk(self, name: str, number: int) -> NDArray:
+        n = self.chunk_rows[name]
+        stop = min((number + 1) * n, self.rows[name])
+        return self.cache.get((self.path, name, number), lambda: self.read(name, number * n, stop))
 
     def take(self, rows: NDArray[np.int64], names: list[str]) -> Table:
         """Return these structures, in this order, with the named arrays and ``atom_offsets``."""
-        counts = np.diff(self.offsets)[rows]
-        atoms = ragged_rows(self.offsets[rows], counts)
-        arrays: dict[str, NDArray] = {"atom_offsets": offsets_from(counts)}
-        for name in names:
-            if name != "atom_offsets":
-                arrays[name] = self.read_rows(name, atoms if self.specs[name].level == "atom" else rows)
-        return Table(arrays, {name: self.specs[name] for name in arrays})
+        return gather(rows, self.offsets, [self.specs[name] for name in names], self.read_rows)
 
-    def load(self) -> tuple[Table, list[str]]:
-        """Return the whole shard and what is wrong with it; a damaged array is named, not returned."""
-        table, damage = Table(specs=dict(self.specs)), []
-        for name, n_rows in self.rows.items():
+    def load(self, names: Sequence[str] | None = None) -> tuple[Table, list[str]]:
+        """Return the whole shard and what is wrong with it; a damaged array is named, not returned.
+
+        With ``names`` these arrays alone are read, and checked, with ``atom_offsets``.
+        """
+        wanted = list(self.rows if names is None else dict.fromkeys(["atom_offsets", *names]))
+        table, damage = Table(specs={name: self.specs[name] for name in wanted if name in self.specs}), []
+        for name in wanted:
             try:
-                table.arrays[name] = self.read(name, 0, n_rows)
+                table.arrays[name] = self.read(name, 0, self.rows.get(name, 0))
             except CheckError as error:
                 damage.append(str(error))
-        return table, damage or table_problems(table)
+        if damage:
+            return table, damage
+        if names is None:
+            return table, table_problems(table)
+        return table, array_problems(table, self.rows.get("atomic_numbers", 0))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Statistics of a dataset, one shard at a time: moments of each array, atomic reference energies, energy outliers."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,8 @@ OUTLIER_Z = 30.0
 reach 10 to 30 in mixed datasets, a spurious SCF solution hundreds."""
 OUTLIERS_LISTED = 100
 
+BLOCK_VALUES = 65_536
+
 _N_ELEMENTS = len(chemical_symbols)
 
 
@@ -32,8 +34,12 @@ class Moments:
     maximum: float = -np.inf
 
     def add(self, values: NDArray) -> None:
-        """Take in more values."""
-        values = np.asarray(values, dtype=np.float64).ravel()
+        """Take in more values, a block at a time: what is computed on the way takes more memory than they do."""
+        values = values.ravel()
+        for start in range(0, len(values), BLOCK_VALUES):
+            self._add_block(values[start : start + BLOCK_VALUES].astype(np.float64))
+
+    def _add_block(self, values: NDArray[np.float64]) -> None:
         values = values[np.isfinite(values)]
         if not len(values):
             return
@@ -74,10 +80,10 @@ class CompositionFit:
 
 def compositions_of(table: Table) -> NDArray[np.float64]:
     """Count the atoms of each element in each structure: ``(structures, elements)``."""
-    counts = np.zeros((len(table), _N_ELEMENTS))
     rows = np.repeat(np.arange(len(table)), np.diff(table.arrays["atom_offsets"]))
-    np.add.at(counts, (rows, table.arrays["atomic_numbers"]), 1)
-    return counts
+    cells = rows * _N_ELEMENTS + table.arrays["atomic_numbers"]
+    counts = np.bincount(cells, weights=np.ones(len(cells)), minlength=len(table) * _N_ELEMENTS)
+    return np.asarray(counts, dtype=np.float64).reshape(len(table), _N_ELEMENTS)
 
 
 @dataclass(frozen=True)
@@ -89,13 +95,15 @@ class Summary:
     outliers: list[Outlier]
 
 
-def summarise(tables: Callable[[], Iterable[Table]]) -> Summary:
-    """Go through a dataset twice and describe it.
+def summarise(tables: Iterable[Table], again: Callable[[Sequence[str]], Iterable[Table]]) -> Summary:
+    """Describe a dataset: all of it is read once, its energies twice.
 
     Parameters
     ----------
     tables
-        Gives an iterator over the dataset's tables, each time it is called.
+        The dataset's tables.
+    again
+        Called with names of arrays; gives the tables once more, with at least those of these arrays that each has.
 
     Returns
     -------
@@ -104,7 +112,7 @@ def summarise(tables: Callable[[], Iterable[Table]]) -> Summary:
     """
     moments: dict[str, Moments] = {}
     fits: dict[str, CompositionFit] = {}
-    for table in tables():
+    for table in tables:
         compositions = compositions_of(table)
         for name, spec in table.specs.items():
             if _is_number(spec):
@@ -112,6 +120,11 @@ def summarise(tables: Callable[[], Iterable[Table]]) -> Summary:
             if is_energy(spec):
                 fits.setdefault(name, CompositionFit()).add(compositions, table.arrays[name])
     fitted = {name: fit.energies() for name, fit in fits.items()}
+    residuals = {name: _Residuals(energies) for name, energies in fitted.items()}
+    for table in again(("atom_offsets", "atomic_numbers", "identity", *fitted)) if fitted else ():
+        compositions = compositions_of(table)
+        for name in residuals.keys() & table.arrays.keys():
+            residuals[name].add(table.arrays[name], compositions, table.arrays["identity"])
     return Summary(
         statistics={name: found.result() for name, found in moments.items() if found.count},
         reference_energies={
@@ -120,28 +133,37 @@ def summarise(tables: Callable[[], Iterable[Table]]) -> Summary:
             )
             for name, e in fitted.items()
         },
-        outliers=[outlier for name, e in fitted.items() for outlier in _outliers(name, e, tables())],
+        outliers=[outlier for name, found in residuals.items() for outlier in found.outliers(name)],
     )
 
 
-def _outliers(name: str, atomic_energies: NDArray, tables: Iterable[Table]) -> Iterator[Outlier]:
-    residuals, identities = [], []
-    for table in tables:
-        if name in table.arrays:
-            residual = table.arrays[name] - compositions_of(table) @ atomic_energies
-            residuals.append(residual / np.maximum(np.diff(table.arrays["atom_offsets"]), 1))
-            identities.append(table.arrays["identity"])
-    per_atom = np.concatenate([np.zeros(0), *residuals])
-    words = np.concatenate([np.zeros((0, 2), dtype="u8"), *identities])
-    known = np.isfinite(per_atom)
-    if not known.any():
-        return
-    centre = np.median(per_atom[known])
-    spread = 1.4826 * np.median(np.abs(per_atom[known] - centre))
-    scores = np.nan_to_num((per_atom - centre) / spread) if spread > 0 else np.zeros(len(per_atom))
-    worst = np.argsort(-np.abs(scores), kind="stable")[:OUTLIERS_LISTED]
-    for row in worst[np.abs(scores[worst]) > OUTLIER_Z]:
-        yield Outlier(identity=identity_hex(words[row]), array=name, z_score=round(float(scores[row]), 2))
+@dataclass
+class _Residuals:
+    """What the composition fit leaves of each structure's energy, per atom: 24 bytes a structure are kept."""
+
+    atomic_energies: NDArray[np.float64]
+    per_atom: list[NDArray[np.float64]] = field(default_factory=list)
+    identities: list[NDArray[np.uint64]] = field(default_factory=list)
+
+    def add(self, energies: NDArray, compositions: NDArray, identities: NDArray) -> None:
+        """Take in more structures."""
+        residuals = energies - compositions @ self.atomic_energies
+        self.per_atom.append(residuals / np.maximum(compositions.sum(axis=1), 1))
+        self.identities.append(identities)
+
+    def outliers(self, name: str) -> Iterator[Outlier]:
+        """The structures furthest off, by the robust z-score."""
+        per_atom = np.concatenate(self.per_atom)
+        words = np.concatenate(self.identities)
+        known = np.isfinite(per_atom)
+        if not known.any():
+            return
+        centre = np.median(per_atom[known])
+        spread = 1.4826 * np.median(np.abs(per_atom[known] - centre))
+        scores = np.nan_to_num((per_atom - centre) / spread) if spread > 0 else np.zeros(len(per_atom))
+        worst = np.argsort(-np.abs(scores), kind="stable")[:OUTLIERS_LISTED]
+        for row in worst[np.abs(scores[worst]) > OUTLIER_Z]:
+            yield Outlier(identity=identity_hex(words[row]), array=name, z_score=round(float(scores[row]), 2))
 
 
 def _is_number(spec: ArraySpec) -> bool:

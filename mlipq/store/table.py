@@ -1,12 +1,12 @@
 """A shard in memory: arrays by name, ragged by ``atom_offsets``, each with its specification."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlipq.schema import ArraySpec
+from mlipq.schema import KNOWN_ARRAYS, ArraySpec
 
 
 @dataclass(slots=True)
@@ -40,16 +40,10 @@ class Table:
 
     def take(self, rows: Sequence[int] | NDArray) -> "Table":
         """Return a table with only these structures, in this order."""
-        rows = np.asarray(rows, dtype=np.int64)
         offsets = self.arrays["atom_offsets"]
-        counts = offsets[rows + 1] - offsets[rows]
-        new_offsets = offsets_from(counts)
-        atoms = ragged_rows(offsets[rows], counts)
-        taken = {}
-        for name, values in self.arrays.items():
-            level = self.specs[name].level
-            taken[name] = new_offsets if level == "offsets" else values[atoms if level == "atom" else rows]
-        return Table(taken, dict(self.specs))
+        return gather(
+            np.asarray(rows, dtype=np.int64), offsets, self.specs.values(), lambda name, rows: self.arrays[name][rows]
+        )
 
     @classmethod
     def concatenate(cls, tables: Sequence["Table"]) -> "Table":
@@ -58,6 +52,37 @@ class Table:
         counts = [np.diff(table.arrays["atom_offsets"]) for table in tables]
         arrays["atom_offsets"] = offsets_from(np.concatenate(counts))
         return cls(arrays, dict(tables[0].specs))
+
+
+def gather(
+    rows: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    specs: Iterable[ArraySpec],
+    read_rows: Callable[[str, NDArray[np.int64]], NDArray],
+) -> Table:
+    """Collect some structures into a table, in the order of ``rows``.
+
+    Parameters
+    ----------
+    rows
+        Structures, in any order.
+    offsets
+        ``atom_offsets`` of where they come from.
+    specs
+        Arrays to collect; ``atom_offsets`` of the collected structures come along in any case.
+    read_rows
+        Returns these rows of the array of this name.
+    """
+    specs = list(specs)
+    starts = offsets[rows]
+    counts = offsets[rows + 1] - starts
+    atoms = ragged_rows(starts, counts) if any(spec.level == "atom" for spec in specs) else rows
+    table = Table({"atom_offsets": offsets_from(counts)}, {"atom_offsets": KNOWN_ARRAYS["atom_offsets"]})
+    for spec in specs:
+        table.specs[spec.name] = spec
+        if spec.level != "offsets":
+            table.arrays[spec.name] = read_rows(spec.name, atoms if spec.level == "atom" else rows)
+    return table
 
 
 def offsets_from(counts: NDArray) -> NDArray[np.int64]:

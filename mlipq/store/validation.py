@@ -24,9 +24,16 @@ def table_problems(table: Table) -> list[str]:
     missing = [f"array {s.name} is missing" for s in STRUCTURE_ARRAYS if not s.optional and s.name not in table.arrays]
     if ("cell" in table.arrays) != ("pbc" in table.arrays):
         missing.append("cell and pbc belong together, but only one of them is there")
-    offsets = [] if missing else offset_problems(table.arrays["atom_offsets"], len(table.arrays["atomic_numbers"]))
-    rows = _expected_rows(table) if not missing and not offsets else {}
-    return [*missing, *offsets, *(problem for name in table.arrays for problem in _array_problems(table, name, rows))]
+    if missing:
+        return [*missing, *(problem for name in table.arrays for problem in _array_problems(table, name, {}))]
+    return array_problems(table, len(table.arrays["atomic_numbers"]))
+
+
+def array_problems(table: Table, n_atoms: int) -> list[str]:
+    """Return what is wrong with some arrays of a shard that has ``n_atoms``, ``atom_offsets`` among them."""
+    offsets = offset_problems(table.arrays["atom_offsets"], n_atoms)
+    rows = {} if offsets else {"structure": len(table), "atom": table.n_atoms, "offsets": len(table) + 1}
+    return [*offsets, *(problem for name in table.arrays for problem in _array_problems(table, name, rows))]
 
 
 def offset_problems(offsets: NDArray, n_atoms: int) -> list[str]:
@@ -43,10 +50,6 @@ def offset_problems(offsets: NDArray, n_atoms: int) -> list[str]:
         if wrong.any():
             problems.append(f"atom_offsets should {problem} after structure {np.flatnonzero(wrong)[0]}")
     return problems
-
-
-def _expected_rows(table: Table) -> dict[str, int]:
-    return {"structure": len(table), "atom": table.n_atoms, "offsets": len(table) + 1}
 
 
 def _array_problems(table: Table, name: str, rows: dict[str, int]) -> Iterator[str]:

@@ -28,7 +28,11 @@ _DATA_TYPES = {
 }
 _DTYPES = {data_type: dtype for dtype, data_type in _DATA_TYPES.items()}
 _FILL = {"i": 0, "u": 0, "f": 0.0, "b": False, "s": ""}
-_CODEC, _LEVEL = b"zstd", 5
+CODEC, LEVEL, SHUFFLE = "zstd", 3, "noshuffle"
+"""Of Blosc, from a measured table (``benchmarks/storage``): most numbers are labels, among them many zeros and few patterns in
+bytes, so that shuffling costs more than it gains."""
+
+_SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
 _TEXT = VLenUTF8()
 _CRC_BYTES = 4
 
@@ -87,7 +91,7 @@ class ZarrArray:
 
     def metadata(self) -> bytes:
         """Return the array's ``zarr.json``."""
-        return json.dumps(self._description(), indent=1, sort_keys=True).encode()
+        return json.dumps(self._description(), sort_keys=True).encode()  # with an indent it takes six times as long
 
     def _description(self) -> dict[str, Any]:
         serializer: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -96,9 +100,9 @@ class ZarrArray:
         elif self.itemsize == 1:
             serializer = {"name": "bytes"}
         blosc_settings = {
-            "cname": _CODEC.decode(),
-            "clevel": _LEVEL,
-            "shuffle": "noshuffle" if self.dtype == "str" else "shuffle",
+            "cname": CODEC,
+            "clevel": LEVEL,
+            "shuffle": SHUFFLE,
             "typesize": self.itemsize,
             "blocksize": 0,
         }
@@ -141,10 +145,10 @@ class ZarrArray:
             missing = (self.chunk[0] - len(rows), *self.chunk[1:])
             rows = np.concatenate([rows, np.full(missing, _FILL[self.dtype[0]], rows.dtype)])
         if self.dtype == "str":
-            raw, shuffle = _TEXT.encode(rows.ravel()), blosc.NOSHUFFLE
+            raw = _TEXT.encode(rows.ravel())
         else:
-            raw, shuffle = np.ascontiguousarray(rows, _little_endian(self.dtype)), blosc.SHUFFLE
-        frame: bytes = blosc.compress(raw, _CODEC, _LEVEL, shuffle, typesize=self.itemsize)
+            raw = np.ascontiguousarray(rows, _little_endian(self.dtype))
+        frame: bytes = blosc.compress(raw, CODEC.encode(), LEVEL, _SHUFFLES[SHUFFLE], typesize=self.itemsize)
         return frame + int(google_crc32c.value(frame)).to_bytes(_CRC_BYTES, "little")
 
     def decode(self, data: bytes) -> NDArray:
@@ -182,9 +186,7 @@ def array_of(values: NDArray, chunk: tuple[int, ...], attributes: dict[str, Any]
 
 def group_metadata(attributes: dict[str, Any]) -> bytes:
     """Return the ``zarr.json`` of a group."""
-    return json.dumps(
-        {"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=1, sort_keys=True
-    ).encode()
+    return json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, sort_keys=True).encode()
 
 
 def frame_bytes(frame: bytes) -> int:

@@ -1,11 +1,14 @@
 """Reading what users have: files, charge and spin, identity, reference labels."""
 
-from mlipq.structures.atoms import from_atoms
-from mlipq.structures.inputs import InputFile, find_inputs
-from mlipq.structures.options import ReadOptions, Rejected
-from mlipq.structures.read import read_structures
-from mlipq.structures.reference import KINDS, ReferenceSpec
-from mlipq.structures.structure import Structure, identity, identity_hex, identity_words, rounded
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlipq.structures.atoms import from_atoms
+    from mlipq.structures.inputs import InputFile, find_inputs
+    from mlipq.structures.options import ReadOptions, Rejected
+    from mlipq.structures.read import read_structures
+    from mlipq.structures.reference import KINDS, ReferenceSpec
+    from mlipq.structures.structure import Structure, identity, identity_hex, identity_words, rounded
 
 __all__ = [
     "KINDS",
@@ -22,3 +25,22 @@ __all__ = [
     "read_structures",
     "rounded",
 ]
+
+_HOMES = {
+    "atoms": ("from_atoms",),
+    "inputs": ("InputFile", "find_inputs"),
+    "options": ("ReadOptions", "Rejected"),
+    "read": ("read_structures",),
+    "reference": ("KINDS", "ReferenceSpec"),
+    "structure": ("Structure", "identity", "identity_hex", "identity_words", "rounded"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: workers and children never read files, and ASE's readers cost them half a second and 50 MB.
+    home = next((module for module, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module 'mlipq.structures' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"mlipq.structures.{home}"), name)

@@ -103,7 +103,7 @@ def _convert(atoms: Atoms, info: dict[str, Any], options: ReadOptions) -> Struct
 def _checked_numbers(numbers: NDArray) -> NDArray[np.uint8]:
     if not len(numbers):
         raise RejectError("no_atoms", "the structure has no atoms")
-    if numbers.min() < 1 or numbers.max() > _MAX_Z:
+    if not 1 <= numbers.min() <= numbers.max() <= _MAX_Z:
         row = int(np.flatnonzero((numbers < 1) | (numbers > _MAX_Z))[0])
         message = (
             f"atom {row} (from 0) has Z = {numbers[row]}; elements are 1 to {_MAX_Z}: dummy atoms must be taken out"
@@ -125,7 +125,7 @@ def _checked_lengths(lengths: NDArray, what: str) -> NDArray[np.float64]:
 
 def _cell(atoms: Atoms, options: ReadOptions) -> tuple[NDArray[np.float64] | None, NDArray[np.bool_] | None, int]:
     pbc = atoms.pbc
-    if not pbc.any():
+    if not any(pbc.tolist()):
         return None, None, 0
     if options.ignore_pbc:
         return None, None, int(Flag.F_PBC_IGNORED)

@@ -23,6 +23,7 @@ With ``--charge-key`` or ``--spin-key``, that field alone counts. Where it is mi
 of the fields above stands instead, the structure is rejected: the key is mistyped, or does not fit this structure.
 """
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -112,13 +113,12 @@ def charge_and_spin(
     electrons = total_z - charge
     spins, spin_used = _spin_statements(info, arrays, options)
     if spins:
-        multiplicity, source = _agreed_multiplicity(spins), " and ".join(map(str, spins))
+        multiplicity = _agreed_multiplicity(spins)
     else:
         quality |= int(Flag.F_SPIN_DEFAULT)
         lowest = 1 + electrons % 2
         multiplicity = lowest if options.spin_default == "lowest" else options.spin_default
-        source = "the job's default"
-    _check_multiplicity(multiplicity, electrons, charge, source)
+    _check_multiplicity(multiplicity, electrons, charge, spins)
     return ChargeSpin(charge, multiplicity, quality, frozenset((*charge_used, *spin_used)))
 
 
@@ -244,17 +244,19 @@ def _agreed_multiplicity(statements: list[_Statement]) -> int:
     return common.pop()
 
 
-def _check_multiplicity(multiplicity: int, electrons: int, charge: int, source: str) -> None:
+def _check_multiplicity(multiplicity: int, electrons: int, charge: int, statements: list[_Statement]) -> None:
     unpaired = multiplicity - 1
+    if 0 <= unpaired <= electrons and (electrons - unpaired) % 2 == 0:
+        return
+    source = " and ".join(map(str, statements)) or "the job's default"
     if unpaired < 0:
         hint = "; if the field counts unpaired electrons, say so with --spin-key KEY:2S, such as --spin-key spin:2S"
         raise RejectError("impossible_spin", f"multiplicity {multiplicity} from {source} is below 1{hint}")
-    if unpaired > electrons or (electrons - unpaired) % 2:
-        raise RejectError(
-            "impossible_spin",
-            f"multiplicity {multiplicity} from {source} needs {unpaired} unpaired electrons, which {electrons} "
-            f"electrons (charge {charge:+d}) cannot have; check the charge and the spin",
-        )
+    raise RejectError(
+        "impossible_spin",
+        f"multiplicity {multiplicity} from {source} needs {unpaired} unpaired electrons, which {electrons} "
+        f"electrons (charge {charge:+d}) cannot have; check the charge and the spin",
+    )
 
 
 def _total(key: str, per_atom: NDArray, error: str) -> float:
@@ -276,4 +278,4 @@ def _number(value: Any) -> float | None:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if np.isfinite(number) else None
+    return number if math.isfinite(number) else None

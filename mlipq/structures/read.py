@@ -20,6 +20,10 @@ from mlipq.structures.sdf import read_sdf
 from mlipq.structures.structure import Structure
 from mlipq.structures.xyz import read_xyz
 
+BLOCK_STRUCTURES = 200
+BLOCK_ATOMS = 20_000
+"""Read and converted at a time."""
+
 
 def read_structures(file: InputFile, options: ReadOptions) -> Iterator[Structure | Rejected]:
     """Read the structures of one file, in order, one at a time.
@@ -44,15 +48,33 @@ def read_structures(file: InputFile, options: ReadOptions) -> Iterator[Structure
     """
     if file.kind == "dataset":
         raise ValueError(f"{file.path} is a dataset, to be opened with mlipq.store")
-    index = -1
+    count = 0
     with reading(file.path):
-        for index, image in enumerate(_images(file)):
-            if isinstance(image, RejectError):
-                yield Rejected(file.source_file, index, "", image.error, image.message)
-            else:
-                yield from_atoms(image, options, file.source_file, index)
-    if index < 0:
+        for block in _blocks(_images(file)):
+            # all at once: in turns, reading, converting and what the caller does drive each other out of the caches
+            yield from [_structure(image, options, file, count + row) for row, image in enumerate(block)]
+            count += len(block)
+    if not count:
         raise InputError(f"{file.path}: the file holds no structure")
+
+
+def _blocks(images: Iterator[Atoms | RejectError]) -> Iterator[list[Atoms | RejectError]]:
+    block: list[Atoms | RejectError] = []
+    atoms = 0
+    for image in images:
+        block.append(image)
+        atoms += len(image) if isinstance(image, Atoms) else 0
+        if len(block) == BLOCK_STRUCTURES or atoms >= BLOCK_ATOMS:
+            yield block
+            block, atoms = [], 0
+    if block:
+        yield block
+
+
+def _structure(image: Atoms | RejectError, options: ReadOptions, file: InputFile, index: int) -> Structure | Rejected:
+    if isinstance(image, RejectError):
+        return Rejected(file.source_file, index, "", image.error, image.message)
+    return from_atoms(image, options, file.source_file, index)
 
 
 def _images(file: InputFile) -> Iterator[Atoms | RejectError]:

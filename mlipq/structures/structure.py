@@ -1,6 +1,8 @@
 """One structure: atoms, charge, spin, where it came from, and its identity."""
 
 import hashlib
+import struct
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,9 +75,10 @@ class Structure:
     @property
     def formula(self) -> str:
         """Elements in alphabetical order with their counts: ``C2H6O``."""
-        counts = np.bincount(self.numbers)
-        parts = {chemical_symbols[z]: int(counts[z]) for z in np.flatnonzero(counts)}
-        return "".join(f"{symbol}{parts[symbol] if parts[symbol] > 1 else ''}" for symbol in sorted(parts))
+        counts = sorted(
+            (chemical_symbols[z], n) for z, n in Counter(np.asarray(self.numbers, dtype="u1").tobytes()).items()
+        )
+        return "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in counts)
 
     @property
     def default_group(self) -> str:
@@ -89,7 +92,7 @@ class Structure:
 
 def rounded(lengths: NDArray) -> NDArray[np.float64]:
     """Round lengths in Å to 1e-8 Å; minus zero becomes zero."""
-    return np.asarray(np.round(lengths, 8) + 0.0, dtype=np.float64)
+    return np.asarray(lengths, dtype=np.float64).round(8) + 0.0
 
 
 def identity(
@@ -122,16 +125,17 @@ def identity(
     bytes
         16 bytes.
     """
-    periodic = np.zeros(3, dtype="u1") if pbc is None else np.asarray(pbc, dtype="u1")
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(np.uint32(len(numbers)).astype("<u4").tobytes())
-    digest.update(np.asarray(numbers, dtype="u1").tobytes())
-    digest.update(_ticks(positions))
-    digest.update(np.array([charge, multiplicity], dtype="<i4").tobytes())
-    digest.update(periodic.tobytes())
-    if periodic.any():
-        digest.update(_ticks(np.zeros((3, 3)) if cell is None else cell))
-    return digest.digest()
+    periodic = bytes(3) if pbc is None else np.asarray(pbc, dtype="u1").tobytes()
+    parts = [
+        struct.pack("<I", len(numbers)),
+        np.asarray(numbers, dtype="u1").tobytes(),
+        _ticks(positions),
+        struct.pack("<ii", charge, multiplicity),
+        periodic,
+    ]
+    if any(periodic):
+        parts.append(_ticks(np.zeros((3, 3)) if cell is None else cell))
+    return hashlib.blake2b(b"".join(parts), digest_size=16).digest()
 
 
 def _ticks(lengths: NDArray) -> bytes:

@@ -1,12 +1,12 @@
 """Plain and extended XYZ as a stream.
 
 ASE scans a file for frames and seeks back, which takes minutes on a compressed one and memory on a large one. So the
-text is cut into blocks of some hundred frames here, and ASE parses each block from memory. Where it fails, the block is
-read frame by frame to find out which one it was, and whether the file is damaged or the structure wrong.
+text is cut into frames here. A frame of the common form is parsed by :mod:`mlipq.structures.extxyz`, any other by ASE;
+where that fails too, its lines tell whether the file is damaged or the structure wrong.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 from itertools import islice
@@ -18,14 +18,11 @@ from ase.data import atomic_numbers
 from ase.io.extxyz import key_val_str_to_dict, parse_properties
 
 from mlipq.errors import InputError
+from mlipq.structures.extxyz import PLAIN, parse_frame
 from mlipq.structures.options import RejectError
-
-BLOCK_FRAMES = 300
-BLOCK_LINES = 20_000
 
 _COUNT = re.compile(rb"\s*[0-9]{1,9}\s*")
 _PROPERTIES = re.compile(rb"""\bProperties["']?\s*=""")
-_PLAIN = "species:S:1:pos:R:3"
 _PAIR = re.compile(r"""(?<!\S)[A-Za-z_][\w.-]*\s*=\s*(?:"[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|[^\s"'{\[]\S*)""")
 _TEXT_FIELDS = ("name", "group")
 
@@ -73,8 +70,12 @@ def read_xyz(stream: BinaryIO, where: str) -> Iterator[Atoms | RejectError]:
         If the file is damaged: a line that should hold a number of atoms or a coordinate does not, or the last frame
         is incomplete. The message names frame and line.
     """
-    for block in _blocks(_frames(stream, where)):
-        yield from _parse_block(block, where)
+    for frame in _frames(stream, where):
+        free = "" if _PROPERTIES.search(frame.lines[1]) else _split_comment(frame)
+        atoms = _parse(frame, where)
+        if isinstance(atoms, Atoms):
+            _set_text_fields(atoms, frame, free)
+        yield atoms
 
 
 def _frames(stream: BinaryIO, where: str) -> Iterator[Frame]:
@@ -120,62 +121,37 @@ def _lattice(comment: bytes, vectors: list[bytes], where: str) -> bytes:
     return b'%s Lattice="%s" pbc="%s"\n' % (comment.strip(), b" ".join(map(b" ".join, padded)), periodic)
 
 
-def _blocks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    block: list[Frame] = []
-    lines = 0
+def _parse(frame: Frame, where: str) -> Atoms | RejectError:
+    text = _decoded(frame, where)
     try:
-        for frame in frames:
-            block.append(frame)
-            lines += len(frame.lines)
-            if len(block) == BLOCK_FRAMES or lines >= BLOCK_LINES:
-                yield block
-                block, lines = [], 0
-    except InputError:  # the frames before may tell better what is wrong: one that announced too many atoms, say
-        yield block
-        raise
-    if block:
-        yield block
-
-
-def _parse_block(block: list[Frame], where: str) -> Iterator[Atoms | RejectError]:
-    names = {row: _split_comment(frame) for row, frame in enumerate(block) if not _PROPERTIES.search(frame.lines[1])}
-    images: list[Atoms] = []
-    try:
-        text = b"".join([line for frame in block for line in frame.lines]).decode()
-        # All at once: parsing and converting in turns is 20 % slower, as each drives the other out of the caches.
-        images.extend(ase.io.iread(StringIO(text), index=":", format="extxyz"))
-    except Exception:  # ASE's parser raises nearly anything; frame by frame shows what and where
+        return parse_frame(text.split("\n")[: len(frame.lines)])
+    except Exception:  # not of the common form, or wrong: ASE shall say
         pass
-    for row, atoms in enumerate(images):
-        _set_text_fields(atoms, block[row], names.get(row, ""))
-        yield atoms
-    for row in range(len(images), len(block)):
-        yield _parse_frame(block[row], where, names.get(row, ""))
-
-
-def _parse_frame(frame: Frame, where: str, name: str) -> Atoms | RejectError:
-    for offset, line in enumerate(frame.lines):
-        try:
-            line.decode()
-        except UnicodeDecodeError as err:
-            raise InputError(
-                f"{where} frame {frame.index} line {frame.line + offset}: not UTF-8 text ({err.reason}); "
-                "convert the file, for example with iconv -f latin1 -t utf-8"
-            ) from None
     try:
-        atoms = ase.io.read(StringIO(b"".join(frame.lines).decode()), index=0, format="extxyz")
-    except Exception as err:
+        atoms = ase.io.read(StringIO(text), index=0, format="extxyz")
+    except Exception as err:  # ASE's parser raises nearly anything
         return _diagnose(frame, where, err)
     assert isinstance(atoms, Atoms)
-    _set_text_fields(atoms, frame, name)
     return atoms
+
+
+def _decoded(frame: Frame, where: str) -> str:
+    data = b"".join(frame.lines)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as err:
+        line = frame.line + data.count(b"\n", 0, err.start)
+        raise InputError(
+            f"{where} frame {frame.index} line {line}: not UTF-8 text ({err.reason}); "
+            "convert the file, for example with iconv -f latin1 -t utf-8"
+        ) from None
 
 
 def _diagnose(frame: Frame, where: str, error: Exception) -> RejectError:
     """Say why ASE could not read a frame: raise where its atoms are garbled, return where they are only unusable."""
     comment = frame.lines[1].decode().strip()
     try:
-        properties = key_val_str_to_dict(comment).get("Properties", _PLAIN) if comment else _PLAIN
+        properties = key_val_str_to_dict(comment).get("Properties", PLAIN) if comment else PLAIN
         _, _, dtype, converters = parse_properties(properties)
     except Exception as err:
         return RejectError("unreadable", f"the comment, line {frame.line + 1}, cannot be read: {err}")

@@ -75,7 +75,7 @@ class Recorded(planning._Packer):
     def close(self):
         if self._open:
             self.sizes.append((len(self._open), self._seconds))
-        self._open, self._seconds = [], 0.0
+        self._open, self._seconds, self._atoms = [], 0.0, 0
 
 
 @settings(deadline=None, max_examples=60)
@@ -103,6 +103,15 @@ def test_a_long_job_has_partitions_of_two_minutes_and_a_short_one_of_a_quarter_s
         packer.add(structure)
     seconds = [seconds for _, seconds in packer.sizes]
     assert seconds[:32] == [0.25] * 32 and seconds[-1] == 120.0 and seconds == sorted(seconds)
+
+
+def test_a_partition_of_cheap_structures_closes_at_20_000_atoms():
+    packer = Recorded([1e-3] * 90)
+    structure = type("OneStructure", (), {"numbers": np.ones(1_000)})
+    for _ in range(90):
+        packer.add(structure)
+    packer.close()
+    assert [size for size, _ in packer.sizes] == [20, 20, 20, 20, 10]
 
 
 def test_partitions_do_not_depend_on_the_number_of_workers(file, tmp_path, monkeypatch):

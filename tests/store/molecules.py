@@ -8,7 +8,7 @@ from ase.collections import g2
 from hypothesis import strategies as st
 
 from mlipq.schema import GFN1_ARRAYS, ArraySpec
-from mlipq.store import Table, pack
+from mlipq.store import Manifest, ShardEntry, Table, join_specs, pack, write_shard
 from mlipq.store.columns import numpy_dtype
 from mlipq.structures.structure import Structure, rounded
 
@@ -119,3 +119,17 @@ def assert_same(one: Table, other: Table) -> None:
 
 def only_files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def make_dataset(folder: Path, tables: list[Table], suffixes: list[str]) -> Path:
+    """Write a dataset of one shard a table, with its manifest."""
+    (folder / "shards").mkdir(parents=True)
+    entries = []
+    for number, (table, suffix) in enumerate(zip(tables, suffixes, strict=True)):
+        file = f"shards/part-{number:05d}{suffix}"
+        write_shard(folder / file, table, {})
+        entries.append(ShardEntry.of(folder, file, table))
+    filled, empty = ([table.specs for table in tables if bool(len(table)) is full] for full in (True, False))
+    specs = join_specs(filled, empty)
+    Manifest(shards=entries, arrays=list(specs.values())).write(folder / "manifest.json")
+    return folder

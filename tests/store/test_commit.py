@@ -12,6 +12,7 @@ from molecules import g2_table, only_files
 
 from mlipq.errors import IncompleteError, InputError
 from mlipq.store import commit_bytes, commit_json, committing, sha256_file, write_shard
+from mlipq.store.commit import committing_folder
 
 
 def test_commit_replaces_the_file_and_leaves_nothing_else(tmp_path):
@@ -51,6 +52,20 @@ def test_an_error_in_the_block_keeps_the_old_file(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="cannot be written: No such file"):
         commit_bytes(tmp_path / "absent" / "a", b"")
+
+
+def test_a_folder_appears_with_all_its_files(tmp_path):
+    with committing_folder(tmp_path / "a") as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "file").write_bytes(b"x")
+        assert not (tmp_path / "a").exists()
+    assert (tmp_path / "a" / "inner" / "file").read_bytes() == b"x" and only_files(tmp_path) == ["a"]
+    with pytest.raises(InputError, match="a cannot be written: Directory not empty"), committing_folder(tmp_path / "a"):
+        pass
+    with pytest.raises(RuntimeError), committing_folder(tmp_path / "b") as folder:
+        (folder / "file").write_bytes(b"x")
+        raise RuntimeError
+    assert only_files(tmp_path) == ["a"]
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from molecules import SPECS, g2_table, molecule
+from molecules import SPECS, g2_table, make_dataset, molecule
 
 from mlipq.errors import CheckError, InputError
-from mlipq.store import Manifest, ShardEntry, Table, atoms_at, export, join_specs, open_dataset, pack, write_shard
+from mlipq.store import Manifest, Table, atoms_at, chunks, export, join_specs, open_dataset, pack, write_shard
+from mlipq.store import rows as rows_module
 from mlipq.store import shard as shard_module
 from mlipq.store.columns import conform
 from mlipq.store.statistics import summarise
@@ -22,19 +23,6 @@ from mlipq.store.verify import verify_dataset
 
 CUTS = [(0, 15), (15, 15), (15, 16), (16, 40)]
 N = 40
-
-
-def make_dataset(folder: Path, tables: list[Table], suffixes: list[str]) -> Path:
-    (folder / "shards").mkdir(parents=True)
-    entries = []
-    for number, (table, suffix) in enumerate(zip(tables, suffixes, strict=True)):
-        file = f"shards/part-{number:05d}{suffix}"
-        write_shard(folder / file, table, {})
-        entries.append(ShardEntry.of(folder, file, table))
-    filled, empty = ([table.specs for table in tables if bool(len(table)) is full] for full in (True, False))
-    specs = join_specs(filled, empty)
-    Manifest(shards=entries, arrays=list(specs.values())).write(folder / "manifest.json")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +34,18 @@ def everything():
     return Table.concatenate([conform(table, specs) for table in tables])
 
 
-@pytest.fixture(scope="module", params=["zarr", "h5", "mixed"])
+@pytest.fixture(scope="module", params=["zarr", "h5", "mixed", "materialised"])
 def ds(request, tmp_path_factory):
-    suffixes = {"zarr": [".zarr.zip"] * 4, "h5": [".h5"] * 4, "mixed": [".zarr.zip", ".h5", ".h5", ".zarr.zip"]}
+    suffixes = {"zarr": [".zarr.zip"] * 4, "h5": [".h5"] * 4}.get(
+        request.param, [".zarr.zip", ".h5", ".h5", ".zarr.zip"]
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard_module, "CHUNK_VALUES", 64)  # so that small shards have many chunks
         tables = [g2_table(*cut, gfn1=True) for cut in CUTS]
-        folder = make_dataset(tmp_path_factory.mktemp("data") / "ds", tables, suffixes[request.param])
-    return open_dataset(folder)
+        folder = make_dataset(tmp_path_factory.mktemp("data") / "ds", tables, suffixes)
+        patch.setenv("MLIPQ_CACHE", str(tmp_path_factory.mktemp("cache")))
+        lazy = open_dataset(folder)
+        return lazy.materialise() if request.param == "materialised" else lazy
 
 
 def same(found, expected):
@@ -102,6 +94,18 @@ def test_iteration_streams_the_same_atoms(ds, everything):
         assert atoms == expected and atoms.info["gfn1_energy"] == expected.info["gfn1_energy"]
         same(atoms.arrays["gfn1_forces"], expected.arrays["gfn1_forces"])
         assert atoms.calc is None
+
+
+def test_tables_are_the_shards_with_the_arrays_asked_for(ds, everything):
+    some = ["gfn1/forces", "info/smiles", "atom_offsets"]
+    tables = list(ds.tables(some))
+    assert [len(table) for table in tables] == [15, 0, 1, 24]
+    assert all(set(table.arrays) == set(some) == set(table.specs) for table in tables)
+    for name in some[:2]:
+        same(np.concatenate([table.arrays[name] for table in tables]), everything.arrays[name])
+    assert {len(set(table.arrays)) for table in ds.tables()} == {len(ds.specs)}
+    with pytest.raises(InputError, match="no array 'gfn1/enrgy'"):
+        next(ds.tables(["gfn1/enrgy"]))
 
 
 def test_offsets_are_those_of_the_whole(ds, everything):
@@ -185,7 +189,7 @@ def test_shards_that_all_hold_nothing(tmp_path, listed):
     assert (tmp_path / "all.extxyz").read_bytes() == b""
     export(ds, tmp_path / "h5", "h5")
     assert len(open_dataset(tmp_path / "h5")) == 0
-    assert summarise(ds.tables).outliers == []
+    assert summarise(ds.tables(), lambda names: ds.tables()).outliers == []
 
 
 def test_a_shard_of_nothing_has_no_say_in_types():
@@ -232,7 +236,8 @@ def open_files(folder: Path) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
 @pytest.mark.parametrize("suffix", [".zarr.zip", ".h5"])
-def test_open_files_stay_few(tmp_path, suffix):
+def test_open_files_stay_few(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(rows_module, "OPEN_SHARDS", 8)
     folder = make_dataset(tmp_path / "ds", [g2_table(i, i + 1) for i in range(20)], [suffix] * 20)
     ds = open_dataset(folder)
     ds["positions"][:]
@@ -240,6 +245,29 @@ def test_open_files_stay_few(tmp_path, suffix):
     del ds
     gc.collect()
     assert open_files(folder) == 0
+
+
+@pytest.mark.parametrize("limit", [0, 5_000, 10**9])
+def test_decoded_chunks_are_kept_up_to_a_limit(ds, everything, monkeypatch, limit):
+    monkeypatch.setattr(chunks, "CACHE_BYTES", limit)
+    fresh = open_dataset(ds.path)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        picked = rng.integers(0, N, 6)
+        for name, values in fresh.batch(picked, ["positions", "name", "gfn1/orbital_moments"]).items():
+            same(values, everything.take(picked).arrays[name])
+
+
+def test_the_chunks_used_last_are_kept(monkeypatch):
+    monkeypatch.setattr(chunks, "CACHE_BYTES", 300)
+    cache, read = chunks.ChunkCache(), []
+
+    def get(key):
+        return cache.get(key, lambda: read.append(key) or np.full(100, key, dtype="u1"))
+
+    for key in (1, 2, 3, 1, 4, 1, 3, 2):
+        assert get(key)[0] == key
+    assert read == [1, 2, 3, 4, 2]
 
 
 def test_threads_share_a_dataset(ds, everything):

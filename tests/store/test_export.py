@@ -131,7 +131,7 @@ def test_a_missing_energy_is_left_out(tmp_path):
 @pytest.mark.parametrize("value", ["n/a", np.arange(5.0), -1.5])
 def test_an_energy_of_no_unit_is_no_label(tmp_path, value):
     table = pack([molecule("CH4", info={"energy": value})], {})
-    found = summarise(lambda: [table])
+    found = summarise([table], lambda names: [table])
     assert found.reference_energies == {} and found.outliers == []
     write_shard(tmp_path / "a.h5", table, {})
     with pytest.raises(InputError, match=r"'info/energy' cannot be the energy; this dataset has none.* --reference"):

@@ -159,6 +159,24 @@ def test_what_breaks_the_schema_is_neither_written_nor_read(tmp_path, suffix, ch
     assert said in str(unread.value) and str(path) in str(unread.value)
 
 
+@EACH_FORMAT
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (drop("atom_offsets"), "array atom_offsets"),
+        (drop("atomic_numbers"), "atom_offsets should end at 0"),
+        (put("positions", lambda v: v[:-1]), "array positions should have"),
+        (put("positions", at((2, 1), np.inf)), "positions should be finite"),
+    ],
+)
+def test_some_arrays_are_checked_as_all_are(tmp_path, suffix, change, said, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    monkeypatch.setattr(files_module, "table_problems", lambda table: [])
+    write_shard(path, broken(change), {})
+    with pytest.raises(CheckError, match=rf"a{suffix}.*{said}"):
+        read_shard(path, ["positions"])
+
+
 @pytest.mark.parametrize(
     "name",
     ["../x", "info/..", "info/.", "info/", "/x", "x", "a/b/c", "info/zarr.json", "info/a\\b", "info/a\nb", "name/x"],

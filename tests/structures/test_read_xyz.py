@@ -216,7 +216,7 @@ def molecules(draw):
     n = draw(st.integers(1, 6))
     numbers = draw(st.lists(st.integers(1, 118), min_size=n, max_size=n))
     positions = draw(st.lists(st.tuples(finite, finite, finite), min_size=n, max_size=n))
-    charge = draw(st.integers(-2, 1))
+    charge = draw(st.integers(max(-2, -sum(numbers)), 1))
     lowest = 1 + (sum(numbers) - charge) % 2
     atoms = Atoms(numbers, positions)
     atoms.info = {

@@ -1,0 +1,146 @@
+"""Where the structures of a dataset are kept: the interface, and shards as one keeping of it."""
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlipq.errors import CheckError
+from mlipq.schema import ArraySpec
+from mlipq.store.chunks import ChunkCache
+from mlipq.store.columns import conform, empty_table
+from mlipq.store.files import open_shard, read_shard
+from mlipq.store.shard import Shard, damage_named
+from mlipq.store.table import Table, offsets_from
+
+OPEN_SHARDS = 128
+"""Files that a dataset keeps open at once: to open one costs milliseconds, and a process may open 256 at least."""
+
+
+class Rows(ABC):
+    """Structures by number, wherever they are kept: what :class:`~mlipq.store.dataset.Dataset` reads from.
+
+    Parameters
+    ----------
+    counts
+        Structures in each shard, in order.
+    specs
+        Array name to specification.
+    """
+
+    def __init__(self, counts: list[int], specs: dict[str, ArraySpec]) -> None:
+        self.counts = counts
+        self.specs = specs
+        self.starts = offsets_from(np.array(counts, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    @abstractmethod
+    def atom_offsets(self) -> NDArray[np.int64]:
+        """``(structures + 1,)``: where the atoms of each structure start among the atoms of all shards."""
+
+    @abstractmethod
+    def take(self, rows: NDArray[np.int64], names: list[str]) -> Table:
+        """Return these structures, in this order, with the named arrays and ``atom_offsets``."""
+
+    @abstractmethod
+    def table(self, number: int, names: list[str]) -> Table:
+        """Return the structures of one shard, with the named arrays and ``atom_offsets``."""
+
+
+class ShardRows(Rows):
+    """Structures in shard files, read as they are asked for.
+
+    Parameters
+    ----------
+    files
+        The shards.
+    """
+
+    def __init__(self, files: list[Path], counts: list[int], specs: dict[str, ArraySpec]) -> None:
+        super().__init__(counts, specs)
+        self.files = files
+        self._open = _OpenShards()
+
+    def table(self, number: int, names: list[str]) -> Table:
+        """Return the structures of one shard, read anew and checked."""
+        specs = self._specs_of(names)
+        table = read_shard(self.files[number], None if specs.keys() == self.specs.keys() else names)
+        self._check_count(number, len(table))
+        with damage_named(self.files[number], "the file"):
+            return conform(table, specs)
+
+    def take(self, rows: NDArray[np.int64], names: list[str]) -> Table:
+        """Return these structures, each shard's together, then put into order."""
+        specs = self._specs_of(names)
+        shard_of = np.searchsorted(self.starts, rows, side="right") - 1
+        order = np.argsort(shard_of, kind="stable")
+        numbers, firsts = np.unique(shard_of[order], return_index=True)
+        parts_of_rows = np.split((rows - self.starts[shard_of])[order], firsts[1:])
+        parts = []
+        for number, local in zip(numbers, parts_of_rows, strict=False):  # no rows are one part of no shard
+            with self._shard(int(number)) as shard, damage_named(shard.path, "the file"):
+                parts.append(conform(shard.take(local, [name for name in specs if name in shard.specs]), specs))
+        table = Table.concatenate(parts) if parts else empty_table(specs)
+        return table if np.all(order[1:] > order[:-1]) else table.take(np.argsort(order))
+
+    def _specs_of(self, names: list[str]) -> dict[str, ArraySpec]:
+        return {name: self.specs[name] for name in ["atom_offsets", *names]}
+
+    @cached_property
+    def atom_offsets(self) -> NDArray[np.int64]:
+        """``(structures + 1,)``, from the offsets of every shard."""
+        counts = [np.empty(0, dtype=np.int64)]
+        for number in range(len(self.files)):
+            with self._shard(number) as shard:
+                counts.append(np.diff(shard.offsets))
+        return offsets_from(np.concatenate(counts))
+
+    @contextmanager
+    def _shard(self, number: int) -> Iterator[Shard]:
+        with self._open.shard(self.files[number]) as shard:
+            self._check_count(number, len(shard))
+            yield shard
+
+    def _check_count(self, number: int, n_structures: int) -> None:
+        expected = self.counts[number]
+        if n_structures != expected:
+            file = self.files[number]
+            raise CheckError(f"{file} should hold {expected} structures, but holds {n_structures}; restore it")
+
+
+class _OpenShards:
+    """The shards used last, open; one process and one thread at a time uses them."""
+
+    def __init__(self) -> None:
+        self._start_over()
+
+    def __reduce__(self) -> tuple[type["_OpenShards"], tuple[()]]:
+        return _OpenShards, ()  # another process opens its own
+
+    def _start_over(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._shards: OrderedDict[Path, Shard] = OrderedDict()
+        self._chunks = ChunkCache()
+
+    @contextmanager
+    def shard(self, path: Path) -> Iterator[Shard]:
+        if self._process != os.getpid():  # after a fork, file positions would be shared with the parent
+            self._start_over()
+        with self._lock:
+            shard = self._shards.pop(path) if path in self._shards else open_shard(path)
+            shard.cache = self._chunks
+            self._shards[path] = shard  # the last one is the most recently used
+            if len(self._shards) > OPEN_SHARDS:
+                self._shards.popitem(last=False)[1].close()
+            yield shard
