@@ -68,7 +68,7 @@ def write_results(
     results = {
         "name": name,
         "date": datetime.now(UTC).date().isoformat(),
-        "command": " ".join(["python", *sys.orig_argv[1:]]),
+        "command": " ".join(["python", *map(_named, sys.orig_argv[1:])]),
         "machine": machine(),
         "versions": dict(software),
         "settings": dict(settings),
@@ -76,3 +76,8 @@ def write_results(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _named(argument: str) -> str:
+    """Show a file or folder of an argument by its name alone: where it was is nobody's business."""
+    return Path(argument).name if Path(argument).exists() else argument
