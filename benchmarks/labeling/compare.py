@@ -5,7 +5,7 @@
 All contestants run on the same structures and cores, one after the other, again and again (A B C … A B C …), each time in fresh
 processes of one thread each. Each is timed from the start of its process to its end, on all structures and, just before and
 just after, on a job of as many of the smallest ones as there are workers: the mean of these is its start-up. Ratios are
-formed within one round.
+formed within one round. Contestants too slow for that (``--slow``) run once, on a hundred of the structures, evenly over the sizes.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from benchmarks.labeling.roster import Contestant, Energies
 RESULTS = Path(__file__).parent / "results"
 ENERGY_TOLERANCE = 1e-6
 """Eh, against the bare loops; where peers differ by more, and why, stands in tests/oracles/README.md."""
+SLOW_STRUCTURES = 100
 ANOTHER_SOLUTION = 0.1
 """Eh: beyond it two programs did not find the same solution of GFN1's equations."""
 
@@ -34,11 +35,12 @@ class Rounds:
     """Wall times of all contestants, round by round, and the energies of the last round."""
 
     def __init__(
-        self, contestants: list[Contestant], once: list[str], structures: list[inputs.Frame], workers: int
+        self, contestants: list[Contestant], slow: list[str], structures: list[inputs.Frame], workers: int
     ) -> None:
         self.contestants = contestants
-        self.once = once
+        self.slow = slow
         self.structures = structures
+        self.part = inputs.evenly(structures, SLOW_STRUCTURES)
         self.workers = workers
         self.wall: dict[str, list[float]] = defaultdict(list)
         self.startup: dict[str, list[float]] = defaultdict(list)
@@ -49,15 +51,17 @@ class Rounds:
         with tempfile.TemporaryDirectory(prefix="mlipq-bench-") as temporary:
             folder = Path(temporary)
             everything = inputs.write(self.structures, folder / "structures.extxyz")
+            part = inputs.write(self.part, folder / "part.extxyz")
             few = inputs.write(inputs.smallest(self.structures, self.workers), folder / "few.extxyz")
             for contestant in self.contestants:
                 self._timed(contestant, few, folder)
             for number in range(1, repeats + 1):
                 for contestant in self.contestants:
-                    if number > 1 and contestant.name in self.once:
+                    is_slow = contestant.name in self.slow
+                    if number > 1 and is_slow:
                         continue
                     before = self._timed(contestant, few, folder)
-                    wall = self._timed(contestant, everything, folder, keep=True)
+                    wall = self._timed(contestant, part if is_slow else everything, folder, keep=True)
                     startup = statistics.mean([before, self._timed(contestant, few, folder)])
                     self.wall[contestant.name].append(wall)
                     self.startup[contestant.name].append(startup)
@@ -68,7 +72,7 @@ class Rounds:
         try:
             seconds = contestant.run(structures, out, self.workers)
             if keep:
-                self.energies[contestant.name] = contestant.read(out, len(self.structures))
+                self.energies[contestant.name] = contestant.read(out, len(self._structures_of(contestant.name)))
         finally:
             if out.is_dir():
                 shutil.rmtree(out)
@@ -76,10 +80,14 @@ class Rounds:
                 out.unlink(missing_ok=True)
         return seconds
 
+    def _structures_of(self, name: str) -> list[inputs.Frame]:
+        return self.part if name in self.slow else self.structures
+
     def rate(self, name: str, net: bool) -> list[float]:
         """Structures per second, round by round; ``net`` of start-up or not."""
         startup = self.startup[name] if net else [0.0] * len(self.wall[name])
-        return [len(self.structures) / (wall - less) for wall, less in zip(self.wall[name], startup, strict=True)]
+        count = len(self._structures_of(name))
+        return [count / (wall - less) for wall, less in zip(self.wall[name], startup, strict=True)]
 
     def row(self, contestant: Contestant) -> dict[str, Any]:
         """Return a contestant's row of the results."""
@@ -87,6 +95,7 @@ class Rounds:
         row: dict[str, Any] = {
             "contestant": name,
             "what": contestant.what,
+            "structures": len(self._structures_of(name)),
             "failed": sum(energy is None for energy in self.energies[name]),
             "wall_s": spread(self.wall[name]),
             "startup_s": spread(self.startup[name]),
@@ -96,9 +105,7 @@ class Rounds:
             row[f"structures_per_s{suffix}"] = spread(rate)
             for rival, column in ((roster.POOL_STOCK.name, "times_stock_pool"), (roster.BARE.name, "times_bare_loops")):
                 if rival in self.wall:
-                    both = zip(
-                        rate, self.rate(rival, net), strict=False
-                    )  # one of them may have run in the first round alone
+                    both = zip(rate, self.rate(rival, net), strict=False)  # a slow one ran in the first round alone
                     ratios = [own / other for own, other in both]
                     row[f"{column}{suffix}"] = spread(ratios)
         if roster.BARE.name in self.energies:
@@ -107,8 +114,9 @@ class Rounds:
 
     def _differences(self, name: str) -> dict[str, Any]:
         """Compare a contestant's energies with the bare loops'."""
-        pairs = zip(self.energies[name], self.energies[roster.BARE.name], strict=True)
-        found = [abs(own - bare) / Hartree for own, bare in pairs if own is not None and bare is not None]
+        bare = dict(zip(map(id, self.structures), self.energies[roster.BARE.name], strict=True))
+        pairs = zip(self.energies[name], (bare[id(frame)] for frame in self._structures_of(name)), strict=True)
+        found = [abs(own - other) / Hartree for own, other in pairs if own is not None and other is not None]
         same = [difference for difference in found if difference < ANOTHER_SOLUTION]
         return {
             "energy_difference_median_eh": statistics.median(same),
@@ -126,14 +134,19 @@ def table(rows: list[dict[str, Any]], absent: dict[str, str]) -> str:
             return "–"
         return "{median:.3g} ({least:.3g}–{most:.3g})".format(**row[key])
 
-    head = ["contestant", "wall, s", "start-up, s"]
+    head = ["contestant", "structures", "wall, s", "start-up, s"]
     columns = ["structures_per_s", "times_stock_pool", "times_bare_loops"]
     columns += [f"{column}_net" for column in columns]
     head += [column.replace("_", " ").replace(" net", ", net").replace("per s", "/s") for column in columns]
     head += ["failed", "other solutions", "worst ΔE of the rest, Eh", f"beyond {ENERGY_TOLERANCE:g} Eh"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        cells = [row["contestant"], *(shown(row, key) for key in ("wall_s", "startup_s", *columns)), str(row["failed"])]
+        cells = [
+            row["contestant"],
+            str(row["structures"]),
+            *(shown(row, key) for key in ("wall_s", "startup_s", *columns)),
+            str(row["failed"]),
+        ]
         if "other_solutions" in row:
             worst, beyond = row["energy_difference_worst_eh"], row["energies_beyond_tolerance"]
             cells += [str(row["other_solutions"]), f"{worst:.1e}", str(beyond)]
@@ -152,7 +165,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: the cores")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", help="names of contestants")
-    parser.add_argument("--once", nargs="*", default=["dxtb"], help="those that run in the first round alone: the slow")
+    parser.add_argument("--slow", nargs="*", default=["dxtb"], help="those that run once and on a part")
     parser.add_argument("--dxtb-python", default=".venv-dxtb/bin/python", help="Python of dxtb's own environment")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for compare-NAME.json")
     arguments = parser.parse_args()
@@ -165,7 +178,7 @@ def main() -> None:
     for path in arguments.files:
         structures = inputs.evenly(inputs.load(path), arguments.structures)
         print(f"{path.name}: {len(structures)} structures, {arguments.workers} workers", flush=True)
-        rounds = Rounds(contestants, arguments.once, structures, arguments.workers)
+        rounds = Rounds(contestants, arguments.slow, structures, arguments.workers)
         rounds.run(arguments.repeats)
         rows = [rounds.row(contestant) for contestant in contestants]
         settings = {"workers": arguments.workers, "threads_per_process": 1, "absent": absent}

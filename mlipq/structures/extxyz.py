@@ -20,13 +20,11 @@ from ase.io.extxyz import SPECIAL_3_3_KEYS, UNPROCESSED_KEYS, parse_properties, 
 PLAIN = "species:S:1:pos:R:3"
 """What the columns are where a comment does not say."""
 
-_PAIR = re.compile(r"""([A-Za-z_][\w.-]*)=(?:"([^"\\]*)"|([^\s"'\\{}\[\]=]+))(?:\s+|$)""", re.ASCII)
+_PAIR = re.compile(r"""([A-Za-z_][A-Za-z0-9_.-]*)=(?:"([^"\\]*)"|([^\s"'\\{}\[\]=]+))(?:\s+|$)""")
 _BOOLEANS = {
     **dict.fromkeys(("T", "True", "true", "TRUE"), True),
     **dict.fromkeys(("F", "False", "false", "FALSE"), False),
 }
-
-
 _NUMBER_TYPES: tuple[tuple[Any, Any], ...] = ((np.int64, int), (np.float64, float))
 
 
@@ -53,6 +51,8 @@ def parse_frame(lines: Sequence[str]) -> Atoms:
     arrays = _columns(info.pop("Properties", PLAIN), lines[2:])
     symbols = arrays.pop("symbols", None)
     numbers = arrays.pop("numbers", None)
+    if numbers is not None and numbers.dtype.kind != "i":  # ASE refuses them, or reads symbols
+        raise UncommonError
     if numbers is None and symbols is not None:
         numbers = [_atomic_number(symbol) for symbol in symbols]
     atoms = Atoms(
