@@ -45,6 +45,8 @@ bench-labeling: $(INSTALLED) $(DXTB)/.installed
 	$(BIN)/python -m benchmarks.labeling.compare --dxtb-python $(DXTB)/bin/python
 	$(BIN)/python -m benchmarks.labeling.where
 	$(BIN)/python -m benchmarks.labeling.efficiency
+	$(BIN)/python -m benchmarks.labeling.plan
+	$(BIN)/python -m benchmarks.labeling.memory
 
 docs: $(INSTALLED)
 	$(BIN)/mkdocs build --strict

@@ -79,5 +79,6 @@ def write_results(
 
 
 def _named(argument: str) -> str:
-    """Show a file or folder of an argument by its name alone: where it was is nobody's business."""
-    return Path(argument).name if Path(argument).exists() else argument
+    """Show what lies outside the project by its name alone: where it was is nobody's business."""
+    path = Path(argument)
+    return path.name if path.is_absolute() or ".." in path.parts else argument

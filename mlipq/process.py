@@ -123,8 +123,8 @@ class Child:
         Parameters
         ----------
         requests
-            A header of anything JSON can hold, arrays, and a limit in seconds. It counts from when the answer before was
-            taken, which is when the child went on to this request; past it the child is killed.
+            A header of anything JSON can hold, arrays, and a limit in seconds. It counts from when the answer is waited for,
+            and the child is at work on it by then; past it the child is killed.
 
         Yields
         ------

@@ -38,7 +38,9 @@ SHARED_EVERY = 10
 """PSS and USS take the kernel milliseconds a process: one sample in so many has them."""
 PLANNED = (1_000, 100_000)
 MB = 1e6
-MLIPQ = [sys.executable, "-c", "from mlipq.cli.main import main; main()"]
+PROGRAM = "from mlipq.cli.main import main; main()"
+MLIPQ = [sys.executable, "-c", PROGRAM]
+TELL_STATUS = "import atexit, sys; atexit.register(lambda: print(open('/proc/self/status').read(), file=sys.stderr)); "
 
 
 @dataclass
@@ -74,8 +76,12 @@ class Memory:
 
 def peak(pid: int) -> int:
     """Return the most that a process ever held, in bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+    return peak_of(Path(f"/proc/{pid}/status").read_text())
+
+
+def peak_of(status: str) -> int:
+    """Find peak RSS, in bytes, in what the kernel says of a process; 0 where that has ended."""
+    return next((1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
 def watch(command: list[str]) -> dict[str, Memory]:
@@ -112,13 +118,13 @@ def groups(client: psutil.Process) -> dict[str, list[psutil.Process]]:
     return named
 
 
-def client_alone(command: list[str]) -> float:
-    """Run a command and return its peak RSS in MB, as the kernel counts it."""
-    started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(started.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with status {status}")
-    return usage.ru_maxrss * 1024 / MB
+def client_alone(*arguments: str) -> float:
+    """Run mlipq and return its peak RSS in MB, as it reads it at its end: ``getrusage`` would count this process's as well."""
+    command = [sys.executable, "-c", TELL_STATUS + PROGRAM, *arguments]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"mlipq {' '.join(arguments)} ended with exit code {done.returncode}\n{done.stderr}")
+    return peak_of(done.stderr) / MB
 
 
 def invent_labels(folder: OutputFolder) -> None:
@@ -152,9 +158,9 @@ def measure_client(folder: Path) -> list[dict[str, object]]:
     for count in PLANNED:
         file = write_copies(load(FILES[0]), count, folder / f"{count}.extxyz")
         out = folder / f"out-{count}"
-        planning = client_alone([*MLIPQ, "plan", str(file), "-o", str(out)])
+        planning = client_alone("plan", str(file), "-o", str(out))
         invent_labels(OutputFolder(out))
-        finishing = client_alone([*MLIPQ, "label", str(out)])
+        finishing = client_alone("label", str(out))
         for contestant, found in (("plan", planning), ("label, all partitions done", finishing)):
             rows.append({"contestant": f"client: {contestant}", "structures": count, "rss_peak_mb": round(found, 1)})
     return rows

@@ -5,13 +5,13 @@ Run as a script, it is that child; :class:`TimedGfn1` is the labeler that starts
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 
 from mlipq import process
 from mlipq.errors import LabelError
-from mlipq.labeling.child import LabelingChild
+from mlipq.labeling.child import LabelingChild, Labelled
 from mlipq.labeling.job import Limits
 from mlipq.structures import Structure
 from mlipq.xtb import Gfn1, blas, child
@@ -36,7 +36,7 @@ class TimedChild(LabelingChild):
         self.computing = 0.0
         self.labeling = 0.0
 
-    def label_all(self, structures: Sequence[Structure]) -> Iterator[tuple[process.Arrays, int] | LabelError]:
+    def label_all(self, structures: Sequence[Structure]) -> Generator[Labelled, None, None]:
         """As a labeling child."""
         started = time.perf_counter()
         for outcome in super().label_all(structures):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.storage.compare [--dataset FOLDER ...] [--structures N] [--repeats N] [--work FOLDER]
 
-Each measurement has a process of its own, all on one core with one thread, contestants one after the other, again and
+Each measurement has a process of its own with one thread, contestants one after the other, again and
 again (A B C … A B C …). Files are read once before each measurement, so that all are in the operating system's cache of
 files. What each returns is hashed, and must be the same in every bit as what the first returns.
 """

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,9 @@ from mlipq.labeling.job import LabelerSettings, Limits
 from mlipq.process import Arrays, Child, ChildDied, ChildTimeout, Request
 from mlipq.schema import ArraySpec
 from mlipq.structures.structure import Structure
+
+Labelled = tuple[Arrays, int] | LabelError
+"""Labels by array name and bits of :class:`mlipq.schema.Flag`, or why there are none."""
 
 CRASHES_BELIEVED = 2
 """A structure whose child died this often in a row is to blame; the first time it may have been killed from outside."""
@@ -157,8 +160,11 @@ class LabelingChild:
             raise outcome
         return outcome
 
-    def label_all(self, structures: Sequence[Structure]) -> Iterator[tuple[Arrays, int] | LabelError]:
-        """Label structures in order, as :meth:`label` does; what it would raise takes the place of the labels."""
+    def label_all(self, structures: Sequence[Structure]) -> Generator[Labelled, None, None]:
+        """Label structures in order, as :meth:`label` does; what it would raise takes the place of the labels.
+
+        Other threads wait until it has ended: close it, in its own thread, where not all is taken.
+        """
         done = deaths = 0
         with self._turn:
             while done < len(structures):
@@ -199,7 +205,7 @@ class LabelingChild:
             self._child = None
 
 
-def _outcome(answer: dict[str, Any], labels: Arrays) -> tuple[Arrays, int] | LabelError:
+def _outcome(answer: dict[str, Any], labels: Arrays) -> Labelled:
     if "error" in answer:
         return LabelError(answer["error"], answer["message"], answer["attempts"])
     return labels, answer["quality"]

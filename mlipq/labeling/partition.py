@@ -1,7 +1,8 @@
 """Label one packed partition and commit it: the unit of work, on one core, of every way to run a job."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlipq.errors import CheckError, InputError, LabelError
-from mlipq.labeling.child import Labeler, LabelingChild, worker_child
+from mlipq.labeling.child import Labeler, LabelingChild, Labelled, worker_child
 from mlipq.labeling.folder import Failure, OutputFolder, Plan, Sidecar, differences
 from mlipq.labeling.job import LabelerSettings, Limits
 from mlipq.labeling.runner import Report
@@ -90,10 +91,14 @@ def label_partition(
     progress = Progress(report, child.labeler)
     for identity, outcome in outcomes.items():
         progress.add(structures[identity], outcome)
-    started = time.perf_counter()
-    for identity, outcome in _label({key: structures[key] for key in structures if key not in outcomes}, child):
-        outcomes[identity] = outcome
-        progress.add(structures[identity], outcome)
+    missing = [identity for identity in structures if identity not in outcomes]
+    started = since = time.perf_counter()
+    with closing(child.label_all([structures[identity] for identity in missing])) as found:
+        for identity, labelled in zip(missing, found, strict=True):
+            now = time.perf_counter()
+            outcomes[identity] = _outcome(identity, structures[identity], labelled, now - since, child.labeler.arrays)
+            progress.add(structures[identity], outcomes[identity])
+            since = now
     progress.send()
     spent = (earlier.seconds if earlier is not None else 0.0) + time.perf_counter() - started
     return _commit(folder, plan, index, packed, [outcomes[identity] for identity in structures], spent, child)
@@ -108,32 +113,23 @@ def _packed(folder: OutputFolder, plan: Plan, index: int) -> Table:
     return read_shard(path)
 
 
-def _label(structures: dict[str, Structure], child: LabelingChild) -> Iterator[tuple[str, Outcome]]:
-    """Label structures, by identity, in order."""
-    since = time.perf_counter()
-    for (identity, structure), labelled in zip(
-        structures.items(), child.label_all(list(structures.values())), strict=True
-    ):
-        now = time.perf_counter()
-        if isinstance(labelled, LabelError):
-            yield (
-                identity,
-                Failure(
-                    identity=identity,
-                    source_file=structure.source_file,
-                    source_index=structure.source_index,
-                    name=structure.name,
-                    error=labelled.error,
-                    message=labelled.message,
-                    attempts=labelled.attempts,
-                    seconds=round(now - since, 3),
-                ),
-            )
-        else:
-            arrays, quality = labelled
-            stored = {spec.name: arrays[spec.name].astype(spec.dtype) for spec in child.labeler.arrays}
-            yield identity, {**stored, "quality": np.asarray(structure.quality | quality)}
-        since = now
+def _outcome(
+    identity: str, structure: Structure, labelled: Labelled, seconds: float, specs: tuple[ArraySpec, ...]
+) -> Outcome:
+    if isinstance(labelled, LabelError):
+        return Failure(
+            identity=identity,
+            source_file=structure.source_file,
+            source_index=structure.source_index,
+            name=structure.name,
+            error=labelled.error,
+            message=labelled.message,
+            attempts=labelled.attempts,
+            seconds=round(seconds, 3),
+        )
+    arrays, quality = labelled
+    stored = {spec.name: arrays[spec.name].astype(spec.dtype) for spec in specs}  # lets go of the child's message
+    return {**stored, "quality": np.asarray(structure.quality | quality)}
 
 
 def _earlier_outcomes(
@@ -189,7 +185,7 @@ def _column(spec: ArraySpec, parts: list[Any]) -> Any:
     if not parts:
         return np.zeros((0, *spec.shape), dtype=spec.dtype)
     stacked = np.concatenate(parts) if spec.level == "atom" else np.stack(parts)
-    return stacked.astype(spec.dtype)
+    return stacked.astype(spec.dtype, copy=False)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ missing is noticed when the entry is opened, and the entry made anew; bytes that
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,7 @@ LAYOUT = 1
 """Number of the arrangement of files in an entry."""
 
 _RECORD = "entry.json"
+_KEY = re.compile("[0-9a-f]{32}")
 
 
 class _Record(BaseModel):
@@ -85,7 +87,8 @@ class CachedDataset:
 
 def cached_datasets() -> list[CachedDataset]:
     """Return the entries of the cache, the one used last first."""
-    return sorted(map(_described, _root().glob("[!.]*/")), key=lambda entry: -entry.last_used)
+    folders = [folder for folder in _root().glob("*/") if _KEY.fullmatch(folder.name)]
+    return sorted(filter(None, map(_described, folders)), key=lambda entry: -entry.last_used)
 
 
 def remove_cached(keys: Iterable[str]) -> None:
@@ -94,13 +97,17 @@ def remove_cached(keys: Iterable[str]) -> None:
     Raises
     ------
     InputError
-        If the cache folder cannot be written to.
+        If a key is none, or the cache folder cannot be written to.
     """
-    _sweep()
+    keys = list(keys)
     for key in keys:
-        folder = _root() / key
-        with _writing(folder), _lock(key):
-            _remove(folder)
+        if not _KEY.fullmatch(key):  # nor may it be a path to somewhere else
+            raise InputError(f"the key of a dataset in the cache is 32 hex digits, not {key!r}")
+    with _writing(_root()):
+        _sweep()
+        for key in keys:
+            with _lock(key):
+                _remove(_root() / key)
 
 
 def cache_key(rows: ShardRows, manifest: Manifest | None) -> str:
@@ -176,17 +183,21 @@ def _read(folder: Path) -> _Record | None:
     return record if sizes == record.files else None
 
 
-def _described(folder: Path) -> CachedDataset:
+def _described(folder: Path) -> CachedDataset | None:
+    """Describe an entry; ``None`` where another process has just removed it."""
     record = _read(folder)
-    stats = {file.name: file.stat() for file in folder.iterdir()}
+    try:
+        stats = [file.lstat() for file in folder.iterdir()]
+    except FileNotFoundError:
+        return None
     return CachedDataset(
         key=folder.name,
         folder=folder,
         name=record.name if record else "",
         made_from=record.made_from if record else "",
         structures=sum(record.counts) if record else 0,
-        bytes=sum(stat.st_size for stat in stats.values()),
-        last_used=max((stat.st_mtime for stat in stats.values()), default=0.0),
+        bytes=sum(stat.st_size for stat in stats),
+        last_used=max((stat.st_mtime for stat in stats), default=0.0),
         whole=record is not None,
     )
 

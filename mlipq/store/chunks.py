@@ -1,5 +1,6 @@
 """Decoded chunks that were used last: a chunk holds many structures, and is not to be decoded again for each."""
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
@@ -7,9 +8,6 @@ from numpy.typing import NDArray
 
 CACHE_BYTES = 64 << 20
 """What one dataset keeps of decoded chunks."""
-
-_TEXT_BYTES = 128
-"""What one text takes in memory, about."""
 
 
 class ChunkCache:
@@ -33,4 +31,5 @@ class ChunkCache:
 
 
 def _size(chunk: NDArray) -> int:
-    return chunk.size * _TEXT_BYTES if chunk.dtype == object else chunk.nbytes
+    texts = sum(map(sys.getsizeof, chunk.flat)) if chunk.dtype == object else 0
+    return chunk.nbytes + texts

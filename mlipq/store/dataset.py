@@ -215,7 +215,7 @@ class Dataset:
 
     @property
     def atom_offsets(self) -> NDArray[np.int64]:
-        """``(structures + 1,)``: where the atoms of each structure start among the atoms of all shards."""
+        """``(structures + 1,)``, read-only: where the atoms of each structure start among the atoms of all shards."""
         return self._rows.atom_offsets
 
     @cached_property
@@ -253,7 +253,7 @@ class Column:
 
     def __getitem__(self, index: Index) -> NDArray:
         if self.spec.level == "offsets":
-            return cast(NDArray, self._dataset.atom_offsets[index])
+            return cast(NDArray, self._dataset.atom_offsets[index].copy())
         values = self._dataset.take(index, [self.spec.name]).arrays[self.spec.name]
         one = isinstance(index, int | np.integer)
         return cast(NDArray, values[0]) if one and self.spec.level == "structure" else values

@@ -56,7 +56,7 @@ def write_shard(path: Path, table: Table, attributes: Mapping[str, Json]) -> tup
     Raises
     ------
     CheckError
-        If the table does not obey the schema; nothing is written.
+        If the table does not obey the schema, or a row of it is too large for a chunk; nothing is written.
     IncompleteError, InputError
         If the file cannot be written; nothing is left behind.
     """
@@ -68,7 +68,10 @@ def write_shard(path: Path, table: Table, attributes: Mapping[str, Json]) -> tup
         from mlipq.store.hdf5_shard import encode
     else:
         from mlipq.store.zarr_shard import encode
-    data = encode(table, attributes)
+    try:
+        data = encode(table, attributes)
+    except CheckError as error:
+        raise CheckError(f"{path} was not written: {error}") from error
     commit_bytes(path, data)
     return len(data), hashlib.sha256(data).hexdigest()
 

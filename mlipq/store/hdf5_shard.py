@@ -5,6 +5,7 @@ where variable-length text lives, has none, so each object carries ``heap_crc32`
 """
 
 import json
+import math
 import secrets
 import zlib
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ def _write_array(file: h5py.File, spec: ArraySpec, values: NDArray) -> None:
         return
     filters = {}
     if values.size:
-        filters = {"chunks": chunk_shape(values.shape), "fletcher32": True, **FILTERS}
+        filters = {"chunks": chunk_shape(spec.name, values), "fletcher32": True, **FILTERS}
     stored = np.dtype(spec.dtype).newbyteorder("<")
     dataset = file.create_dataset(spec.name, data=values, dtype=stored, track_times=False, **filters)
     _attach(dataset, spec.attributes())
@@ -138,7 +139,7 @@ def _check_dataset(name: str, dataset: h5py.Dataset) -> None:
     if not dataset.chunks or not dataset.fletcher32:
         raise CheckError(f"array {name} should be in chunks with Fletcher-32 checksums")
     check_chunk(name, dataset.chunks, dataset.dtype.itemsize)
-    n_chunks = int(np.prod([-(-rows // chunk) for rows, chunk in zip(dataset.shape, dataset.chunks, strict=True)]))
+    n_chunks = math.prod(-(-rows // chunk) for rows, chunk in zip(dataset.shape, dataset.chunks, strict=True))
     if dataset.id.get_num_chunks() != n_chunks:
         raise CheckError(f"array {name} should have {n_chunks} chunks, but has {dataset.id.get_num_chunks()}")
 

@@ -1,6 +1,7 @@
 """Where the structures of a dataset are kept: the interface, and shards as one keeping of it."""
 
 import os
+import resource
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -20,8 +21,15 @@ from mlipq.store.files import open_shard, read_shard
 from mlipq.store.shard import Shard, damage_named
 from mlipq.store.table import Table, offsets_from
 
-OPEN_SHARDS = 128
-"""Files that a dataset keeps open at once: to open one costs milliseconds, and a process may open 256 at least."""
+
+def _open_shards() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 128 if soft == resource.RLIM_INFINITY else max(1, min(128, soft // 8))
+
+
+OPEN_SHARDS = _open_shards()
+"""Files that a dataset keeps open at once: to open one costs milliseconds, but a process has other uses for those it may
+open, further datasets among them."""
 
 
 class Rows(ABC):
@@ -46,7 +54,7 @@ class Rows(ABC):
     @property
     @abstractmethod
     def atom_offsets(self) -> NDArray[np.int64]:
-        """``(structures + 1,)``: where the atoms of each structure start among the atoms of all shards."""
+        """``(structures + 1,)``, read-only: where the atoms of each structure start among the atoms of all shards."""
 
     @abstractmethod
     def take(self, rows: NDArray[np.int64], names: list[str]) -> Table:
@@ -98,12 +106,14 @@ class ShardRows(Rows):
 
     @cached_property
     def atom_offsets(self) -> NDArray[np.int64]:
-        """``(structures + 1,)``, from the offsets of every shard."""
+        """``(structures + 1,)``, read-only, from the offsets of every shard."""
         counts = [np.empty(0, dtype=np.int64)]
         for number in range(len(self.files)):
             with self._shard(number) as shard:
                 counts.append(np.diff(shard.offsets))
-        return offsets_from(np.concatenate(counts))
+        offsets = offsets_from(np.concatenate(counts))
+        offsets.flags.writeable = False  # it is kept, and handed out
+        return offsets
 
     @contextmanager
     def _shard(self, number: int) -> Iterator[Shard]:

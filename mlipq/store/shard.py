@@ -1,5 +1,6 @@
 """One shard file: what its two formats share."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ CHUNK_VALUES = 16_384
 ``benchmarks/storage``)."""
 
 MAX_CHUNK_BYTES = 1 << 26
-"""Larger chunks are refused: mlipq writes none, and a forged one could claim all memory."""
+"""Larger chunks are neither written nor read: a forged one could claim all memory."""
 
 STORED_DTYPES = {"bool", "str", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"}
 
@@ -53,6 +54,8 @@ class Shard(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        stat = path.stat()
+        self._version = stat.st_ino, stat.st_mtime_ns  # a file that takes the place of this one has other chunks
         self.attributes: dict[str, Json] = {}
         self.specs: dict[str, ArraySpec] = {}
         self.rows: dict[str, int] = {}
@@ -116,7 +119,7 @@ class Shard(ABC):
     def _chunk(self, name: str, number: int) -> NDArray:
         n = self.chunk_rows[name]
         stop = min((number + 1) * n, self.rows[name])
-        return self.cache.get((self.path, name, number), lambda: self.read(name, number * n, stop))
+        return self.cache.get((self.path, self._version, name, number), lambda: self.read(name, number * n, stop))
 
     def take(self, rows: NDArray[np.int64], names: list[str]) -> Table:
         """Return these structures, in this order, with the named arrays and ``atom_offsets``."""
@@ -196,17 +199,33 @@ def check_format(path: Path, attributes: Mapping[str, object]) -> None:
         raise CheckError(f"{path} has format version {found!r}; this mlipq reads {expected}: use the one that wrote it")
 
 
-def chunk_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Cut an array along its rows into even chunks of about :data:`CHUNK_VALUES` values."""
-    n_rows, row = shape[0], shape[1:]
-    rows_a_chunk = max(1, CHUNK_VALUES // max(1, int(np.prod(row))))
+def chunk_shape(name: str, values: NDArray) -> tuple[int, ...]:
+    """Cut an array along its rows into even chunks of about :data:`CHUNK_VALUES` values.
+
+    Raises
+    ------
+    CheckError
+        If one row alone is larger than :data:`MAX_CHUNK_BYTES`.
+    """
+    n_rows, row = values.shape[0], values.shape[1:]
+    row_values = max(1, math.prod(row))
+    row_bytes = row_values * _longest(values)
+    if row_bytes > MAX_CHUNK_BYTES:
+        limit = f"a shard holds rows of {MAX_CHUNK_BYTES:,} at most: leave this array out"
+        raise CheckError(f"array {name} has rows of up to {row_bytes:,} bytes; {limit}")
+    rows_a_chunk = max(1, min(CHUNK_VALUES // row_values, MAX_CHUNK_BYTES // row_bytes))
     n_chunks = max(1, -(-n_rows // rows_a_chunk))
     return (max(1, -(-n_rows // n_chunks)), *row)
 
 
+def _longest(values: NDArray) -> int:
+    """Return how many bytes a value takes at most, stored and decoded; of texts the longest, with its length or a pointer."""
+    return 8 + 4 * max(map(len, values.flat), default=0) if values.dtype == object else values.itemsize
+
+
 def check_chunk(name: str, chunk: tuple[int, ...], itemsize: int) -> None:
     """Refuse a chunk that would claim too much memory."""
-    if int(np.prod(chunk, dtype=object)) * itemsize > MAX_CHUNK_BYTES:
+    if math.prod(chunk) * itemsize > MAX_CHUNK_BYTES:
         raise CheckError(f"array {name} has chunks {chunk}, larger than {MAX_CHUNK_BYTES} bytes")
 
 

@@ -7,6 +7,7 @@ it; what is read here is no more than what is written.
 
 import json
 import math
+import struct
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from mlipq.errors import CheckError
 from mlipq.store.columns import dtype_name
+from mlipq.store.shard import MAX_CHUNK_BYTES
 
 _DATA_TYPES = {
     **{f"{kind}{size}": f"{word}{8 * size}" for kind, word in (("i", "int"), ("u", "uint")) for size in (1, 2, 4, 8)},
@@ -34,6 +36,9 @@ bytes, so that shuffling costs more than it gains."""
 
 _SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
 _TEXT = VLenUTF8()
+_FRAME = struct.Struct("<4x3I")
+"""Header of what Blosc compressed: versions and flags, then bytes decoded, of a block, and of all that is here."""
+
 _CRC_BYTES = 4
 
 blosc.set_nthreads(1)  # with more, the order of its blocks, and so the bytes, would differ from run to run
@@ -61,15 +66,14 @@ class ZarrArray:
     attributes: dict[str, Any]
 
     @classmethod
-    def parse(cls, name: str, text: bytes) -> "ZarrArray":
-        """Read the metadata of an array, ``zarr.json``.
+    def parse(cls, name: str, said: dict[str, Any]) -> "ZarrArray":
+        """Read the metadata of an array, as its ``zarr.json`` says them.
 
         Raises
         ------
         CheckError
             If it is anything but what :meth:`metadata` gives, the settings of Blosc aside.
         """
-        said = json.loads(text)
         try:
             dtype = _DTYPES[said["data_type"]]
             chunk = said["chunk_grid"]["configuration"]["chunk_shape"]
@@ -162,14 +166,16 @@ class ZarrArray:
         frame = data[:-_CRC_BYTES]
         if google_crc32c.value(frame) != int.from_bytes(data[-_CRC_BYTES:], "little"):
             raise ValueError("its checksum is wrong")
-        n_values = math.prod(self.chunk)
+        n_values, claimed = math.prod(self.chunk), _decoded_bytes(frame)
         if self.dtype == "str":
+            if claimed > MAX_CHUNK_BYTES:
+                raise ValueError(f"a chunk should hold up to {MAX_CHUNK_BYTES} bytes, but claims {claimed}")
             raw = blosc.decompress(frame)
             if int.from_bytes(raw[:4], "little") != n_values:
                 raise ValueError(f"a chunk should hold {n_values} texts, but holds {int.from_bytes(raw[:4], 'little')}")
             return np.asarray(_TEXT.decode(raw)).reshape(self.chunk)
-        if frame_bytes(frame) != n_values * self.itemsize:
-            raise ValueError(f"a chunk should hold {n_values * self.itemsize} bytes, but claims {frame_bytes(frame)}")
+        if claimed != n_values * self.itemsize:
+            raise ValueError(f"a chunk should hold {n_values * self.itemsize} bytes, but claims {claimed}")
         values = np.empty(self.chunk, _little_endian(self.dtype))
         blosc.decompress(frame, values)
         return values
@@ -189,9 +195,12 @@ def group_metadata(attributes: dict[str, Any]) -> bytes:
     return json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, sort_keys=True).encode()
 
 
-def frame_bytes(frame: bytes) -> int:
-    """Return the decoded size that the header of a Blosc frame claims."""
-    return int.from_bytes(frame[4:8], "little")
+def _decoded_bytes(frame: bytes) -> int:
+    """Return the decoded size that the header of a Blosc frame claims, if the frame is whole: Blosc would read past its end."""
+    decoded, _, encoded = _FRAME.unpack_from(frame)
+    if encoded != len(frame):
+        raise ValueError(f"a chunk of {len(frame)} bytes claims to have {encoded}")
+    return int(decoded)
 
 
 def _little_endian(dtype: str) -> np.dtype:

@@ -35,7 +35,7 @@ def encode(table: Table, attributes: Mapping[str, Json]) -> bytes:
     """Return a table as the bytes of a ``.zarr.zip`` shard; equal tables give equal bytes."""
     entries = {_METADATA: group_metadata({**attributes, **FORMAT_ATTRIBUTES})}
     for name, values in table.arrays.items():
-        array = array_of(values, chunk_shape(values.shape), table.specs[name].attributes())
+        array = array_of(values, chunk_shape(name, values), table.specs[name].attributes())
         entries[f"{name}/{_METADATA}"] = array.metadata()
         for number in range(array.n_chunks):
             entries[f"{name}/{array.chunk_key(number)}"] = array.encode(values, number)
@@ -78,12 +78,12 @@ class ZarrShard(Shard):
         names = sorted(name.removesuffix(f"/{_METADATA}") for name in self._entries if name.endswith(f"/{_METADATA}"))
         for name in names:
             with damage_named(self.path, f"array {name}"):
-                text = self._metadata(f"{name}/")
-                if json.loads(text).get("node_type") == "group":
+                said = json.loads(self._metadata(f"{name}/"))
+                if said.get("node_type") == "group":
                     continue
-                array = ZarrArray.parse(name, text)
+                array = ZarrArray.parse(name, said)
                 self.specs[name] = stored_spec(name, array.shape, array.numpy_dtype, array.attributes)
-                check_chunk(name, array.chunk, array.itemsize)
+                check_chunk(name, array.chunk, array.numpy_dtype.itemsize)
                 self.rows[name], self.chunk_rows[name] = array.shape[0], array.chunk[0]
                 yield name, array
 

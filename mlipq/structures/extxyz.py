@@ -140,7 +140,7 @@ def _layout(properties: str) -> list[tuple[str, int, np.dtype, Callable[[str], A
     names, _, dtype, converters = parse_properties(properties)
     layout, start = [], 0
     for name, width in names.values():
-        if name == "move_mask":  # ASE makes constraints of it
+        if name in ("move_mask", ""):  # ASE makes constraints of the one, and refuses the other
             raise UncommonError
         layout.append((name, width, dtype[start], converters[start]))
         start += width

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.labeling.memory import client_alone
+
 ROOT = Path(__file__).parents[2]
 TMQM = ROOT / "benchmarks" / "labeling" / "structures" / "tmqm.extxyz.gz"
 FROM_PYPI = ["mlipq", "ase_pool_stock", "ase_pool_fast", "bare_loops"]
@@ -32,6 +34,11 @@ def test_contestants_find_the_same_energies(tmp_path):
     assert rows["bare_loops"]["times_bare_loops"]["median"] == 1
     assert rows["ase_pool_stock"]["times_stock_pool_net"]["median"] == 1
     assert results["settings"]["structures"] == 3
+
+
+def test_the_memory_of_the_client_is_its_own():
+    ballast = b"x" * (400 << 20)
+    assert 10 < client_alone("--version") < 200, len(ballast)
 
 
 @pytest.mark.slow

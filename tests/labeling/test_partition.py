@@ -12,6 +12,7 @@ from fake_labeler import FakeLabeler, molecule
 from jobs import Job, run
 
 from mlipq.errors import CheckError, InputError
+from mlipq.labeling import partition
 from mlipq.labeling.child import LabelingChild
 from mlipq.labeling.folder import SUFFIX, OutputFolder, Plan, PlannedPartition
 from mlipq.labeling.job import Limits
@@ -94,6 +95,23 @@ def test_a_done_partition_is_not_touched(folder, plan):
     again, messages = label(folder, plan, {"no_such_class"})
     assert again == first and messages == []
     assert [path.stat().st_mtime_ns for path in sorted(folder.shards.iterdir())] == stamps
+
+
+def test_a_partition_cut_short_leaves_the_child_to_other_threads(folder, plan, monkeypatch):
+    """Also while its error, and with it the frames that it passed, is still kept: Dask does so in its workers."""
+
+    def report(message):
+        raise OSError("no one listens")
+
+    monkeypatch.setattr(partition, "REPORT_SECONDS", 0.0)
+    child, found = LabelingChild(FakeLabeler(), Limits()), []
+    with pytest.raises(OSError, match="no one listens") as kept:
+        label_partition(folder, plan, 0, child, report=report)
+    other = threading.Thread(target=lambda: found.append(child.label(molecule("fine"))), daemon=True)
+    other.start()
+    other.join(timeout=20)
+    assert kept.tb and len(found) == 1
+    child.close()
 
 
 def test_a_damaged_packed_input_is_not_labelled(folder, plan):

@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import os
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -112,6 +113,15 @@ def test_offsets_are_those_of_the_whole(ds, everything):
     same(ds["atom_offsets"][:], everything.arrays["atom_offsets"])
     assert len(ds["atom_offsets"]) == N + 1 and len(ds["gfn1/forces"]) == N
     same(ds["gfn1/forces"][:], everything.arrays["gfn1/forces"])
+
+
+def test_what_is_done_to_offsets_stays_without_effect(ds, everything):
+    offsets = ds["atom_offsets"][:]
+    offsets += 1
+    same(ds["atom_offsets"][:], everything.arrays["atom_offsets"])
+    with pytest.raises(ValueError, match="read-only"):
+        ds.atom_offsets[0] = 1
+    assert ds["atom_offsets"][-1] == everything.n_atoms
 
 
 @pytest.mark.parametrize("row", [N, -N - 1, 10**30])
@@ -247,6 +257,33 @@ def test_open_files_stay_few(tmp_path, suffix, monkeypatch):
     assert open_files(folder) == 0
 
 
+FIVE_DATASETS = """
+import resource, sys
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+from mlipq.store import open_dataset
+datasets = [open_dataset(sys.argv[1]) for _ in range(5)]
+print(len({ds["gfn1/energy"][:].tobytes() for ds in datasets}) == 1)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".zarr.zip", ".h5"])
+def test_several_datasets_where_a_process_may_open_few_files(tmp_path, suffix):
+    folder = make_dataset(tmp_path / "ds", [g2_table(i, i + 1, gfn1=True) for i in range(20)], [suffix] * 20)
+    done = subprocess.run([sys.executable, "-c", FIVE_DATASETS, folder], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".zarr.zip", ".h5"])
+def test_a_shard_that_was_replaced_is_read_anew(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(rows_module, "OPEN_SHARDS", 1)
+    folder = make_dataset(tmp_path / "ds", [g2_table(0, 4), g2_table(4, 8)], [suffix] * 2)
+    ds = open_dataset(folder)
+    assert ds["info/number"][:].tolist() == list(range(8))
+    write_shard(ds.files[0], g2_table(10, 14), {})
+    assert ds["info/number"][:].tolist() == [10, 11, 12, 13, 4, 5, 6, 7]
+
+
 @pytest.mark.parametrize("limit", [0, 5_000, 10**9])
 def test_decoded_chunks_are_kept_up_to_a_limit(ds, everything, monkeypatch, limit):
     monkeypatch.setattr(chunks, "CACHE_BYTES", limit)
@@ -268,6 +305,14 @@ def test_the_chunks_used_last_are_kept(monkeypatch):
     for key in (1, 2, 3, 1, 4, 1, 3, 2):
         assert get(key)[0] == key
     assert read == [1, 2, 3, 4, 2]
+
+
+def test_long_texts_count_with_their_length(monkeypatch):
+    monkeypatch.setattr(chunks, "CACHE_BYTES", 10_000)
+    cache, read = chunks.ChunkCache(), []
+    for key in (1, 2, 1, 2):
+        cache.get(key, lambda: read.append(1) or np.array(["☃" * 4_000], dtype=object))
+    assert len(read) == 4
 
 
 def test_threads_share_a_dataset(ds, everything):
@@ -307,8 +352,6 @@ print(same, [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in childre
 
 
 def test_forked_processes_read_the_same(ds):
-    import sys
-
     folder = ds.files[0].parents[1]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORKED, folder], capture_output=True, text=True, timeout=60

@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -177,6 +178,34 @@ def test_an_entry_that_goes_while_it_is_in_use(cache, folder):
     with pytest.raises(CheckError, match=r"removed or changed since materialise\(\); call it again"):
         mapped["gfn1/forces"][:]
     assert cached_datasets() == []
+
+
+def test_entries_go_while_they_are_listed(cache, folder):
+    open_dataset(folder).materialise()
+    entry = entry_of(cache)
+
+    def go_and_come_back():
+        for _ in range(300):
+            entry.rename(cache / "away")
+            (cache / "away").rename(entry)
+
+    thread = threading.Thread(target=go_and_come_back)
+    thread.start()
+    while thread.is_alive():
+        assert len(cached_datasets()) <= 1
+    thread.join()
+    assert [entry.whole for entry in cached_datasets()] == [True]
+
+
+@pytest.mark.parametrize("key", ["", ".", "..", "../../elsewhere", "mine", "0" * 31])
+def test_nothing_but_entries_is_removed(cache, folder, tmp_path, key):
+    kept = [tmp_path / "elsewhere", cache / "datasets" / "mine"]
+    for path in kept:
+        path.mkdir(parents=True)
+    entry = open_dataset(folder).materialise().cache_key
+    with pytest.raises(InputError, match=f"32 hex digits, not {key!r}"):
+        remove_cached([entry, key])
+    assert [found.key for found in cached_datasets()] == [entry] and all(path.is_dir() for path in kept)
 
 
 MATERIALISE = """

@@ -1,6 +1,7 @@
 """Shards in both formats: exact round trips, equal bytes, peers' own readers, and what the schema refuses."""
 
 import json
+import struct
 import warnings
 import zipfile
 from dataclasses import replace
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
-from molecules import SPECS, SUFFIXES, assert_same, g2_table, only_files, tables
+from molecules import SPECS, SUFFIXES, assert_same, g2_table, molecule, only_files, tables
+from numcodecs import blosc
 
 from mlipq.errors import CheckError, InputError
 from mlipq.schema import ArraySpec
 from mlipq.store import files as files_module
-from mlipq.store import open_shard, pack, read_shard, shard_problems, write_shard
+from mlipq.store import open_shard, pack, read_shard, shard_problems, write_shard, zarr_array
 from mlipq.store import shard as shard_module
 
 EACH_FORMAT = pytest.mark.parametrize("suffix", SUFFIXES)
@@ -47,6 +49,24 @@ def test_many_chunks_round_trip(tmp_path, suffix, monkeypatch):
     rows = np.array([39, 0, 0, 17, 18, 3])
     with open_shard(tmp_path / f"a{suffix}") as shard:
         assert_same(table.take(rows), shard.take(rows, list(table.arrays)))
+
+
+@EACH_FORMAT
+def test_long_rows_round_trip_in_chunks_that_can_be_read(tmp_path, suffix, monkeypatch):
+    for module in (shard_module, zarr_array):
+        monkeypatch.setattr(module, "MAX_CHUNK_BYTES", 4_096)
+    rows = [{"text": "é" * (length % 997), "vector": np.full(300, float(length))} for length in range(900, 1_000)]
+    table = pack([molecule("CH4", i, info=info) for i, info in enumerate(rows)], {})
+    write_shard(tmp_path / f"a{suffix}", table, {})
+    assert_same(table, read_shard(tmp_path / f"a{suffix}"))
+
+
+@EACH_FORMAT
+def test_rows_too_long_for_a_chunk_are_not_written(tmp_path, suffix):
+    table = pack([molecule("CH4", info={"matrix": np.zeros((3_000, 3_000))})], {})
+    with pytest.raises(CheckError, match=r"not written: array info/matrix has rows of up to 72,000,000 bytes"):
+        write_shard(tmp_path / f"a{suffix}", table, {})
+    assert only_files(tmp_path) == []
 
 
 @EACH_FORMAT
@@ -288,8 +308,24 @@ def recoded(metadata, *names):
 
 def claiming(chunk, n_bytes):
     """Return a chunk whose Blosc header claims so many bytes, under a checksum that is right."""
-    header = chunk[:4] + n_bytes.to_bytes(4, "little") + chunk[8:-4]
-    return header + google_crc32c.value(header).to_bytes(4, "little")
+    return sealed(chunk[:4] + n_bytes.to_bytes(4, "little") + chunk[8:-4])
+
+
+def sealed(frame):
+    """Return a chunk of these bytes, whatever they are, under a checksum that is right."""
+    return frame + google_crc32c.value(frame).to_bytes(4, "little")
+
+
+def emptied(chunk):
+    """Return a chunk that says to be a copy of its values, which are not there: Blosc would copy what memory holds."""
+    n_bytes = int.from_bytes(chunk[4:8], "little")
+    return sealed(chunk[:2] + b"\x12" + chunk[3:4] + struct.pack("<3I", n_bytes, n_bytes, n_bytes + 16))
+
+
+def inflated(chunk, n_bytes):
+    """Return the chunk of a text array with so many bytes of nothing behind its texts."""
+    texts = blosc.decompress(chunk[:-4]) + bytes(n_bytes)
+    return sealed(blosc.compress(texts, b"zstd", 3, blosc.NOSHUFFLE, typesize=1))
 
 
 @pytest.mark.parametrize(
@@ -302,6 +338,13 @@ def claiming(chunk, n_bytes):
         (with_json("positions/zarr.json", lambda m: recoded(m, "gzip", "gzip")), "array positions should have codecs"),
         (with_json("name/zarr.json", lambda m: recoded(m, "gzip")), "array name should have codecs .*vlen-utf8.*blosc"),
         (lambda e: {**e, "positions/c/0/0": claiming(e["positions/c/0/0"], 2**30)}.items(), "but claims 1073741824"),
+        (
+            lambda e: {**e, "positions/c/0/0": emptied(e["positions/c/0/0"])}.items(),
+            "a chunk of 16 bytes claims to have",
+        ),
+        (lambda e: {**e, "name/c/0": emptied(e["name/c/0"])}.items(), "a chunk of 16 bytes claims to have"),
+        (lambda e: {**e, "name/c/0": bytes(4)}.items(), "array name cannot be read"),
+        (lambda e: {**e, "name/c/0": inflated(e["name/c/0"], 2**26)}.items(), "up to 67108864 bytes, but claims 671"),
         (
             lambda e: [(k.replace("info/number", "name/x"), v) for k, v in e.items()],
             "array '?name/x",
@@ -325,6 +368,7 @@ def claiming(chunk, n_bytes):
         (with_json("positions/zarr.json", lambda m: claim(m, [0, 3])), "positions has shape .* in chunks of"),
         (with_json("name/zarr.json", lambda m: claim(m, [19])), "should hold 19 texts, but holds 20"),
         (with_json("name/zarr.json", lambda m: claim(m, [21])), "should hold 21 texts, but holds 20"),
+        (with_json("name/zarr.json", lambda m: claim(m, [10**7])), "array name has chunks .* larger than"),
         (
             with_json("positions/zarr.json", lambda m: m["attributes"].pop("level")),
             "array positions should say its level",

@@ -166,6 +166,23 @@ def test_the_common_form_is_not_left_to_ase(pairs, positions):
     assert_same(parse_frame(lines), read_by_ase(lines))
 
 
+@pytest.mark.parametrize("space", ["\t", "\v", "\x1c", "\x85", "\xa0", "\u2003", "\u2028"])
+def test_any_white_space_ends_a_value(space):
+    lines = ["1\n", f"charge=1{space}2 name=a{space}spin=3\n", f"C 0{space}0 1\n"]
+    assert fast(lines) is None
+    lines[1] = f"charge=1{space}name=a{space}\n"
+    assert_same(parse_frame(lines), read_by_ase(lines))
+
+
+@pytest.mark.parametrize(("column", "number"), [("R", "6"), ("R", "6.5"), ("R", "nan"), ("S", "6"), ("S", "C")])
+def test_numbers_that_are_no_integers_are_left_to_ase(column, number):
+    assert fast(["1\n", f"Properties=Z:{column}:1:pos:R:3\n", f"{number} 0 0 0\n"]) is None
+
+
+def test_a_column_without_a_name_is_left_to_ase():
+    assert fast(["1\n", "Properties=species:S:1:pos:R:3::R:1\n", "C 0 0 0 1\n"]) is None
+
+
 @pytest.mark.parametrize(
     "line", ["C 0 0", "C 0 0 0 0", "C 0 0 x", "Xx 0 0 0", ""], ids=["short", "long", "text", "element", "blank"]
 )
