@@ -24,6 +24,7 @@ ADOPTED = {
     "pipelines/label-folder.yaml": "jobs/label-folder.yaml",
     "pipelines/qm7-reference.yaml": "jobs/qm7-reference.yaml",
     "benchmarks/labeling/README.md": "evidence/benchmark-labeling.md",
+    "benchmarks/storage/README.md": "evidence/benchmark-storage.md",
     "benchmarks/labeling/RESULTS.md": "evidence/real-runs.md",
     "tests/oracles/README.md": "evidence/oracles.md",
     "datasets/samples/README.md": "evidence/samples.md",

@@ -38,7 +38,7 @@ def section(where: str, *options: str) -> str:
     area, name = where.split("/")
     path = BENCHMARKS / area / "results" / f"{name}.json"
     if not path.is_file():
-        log.info("%s: not measured yet", path.relative_to(BENCHMARKS))
+        log.warning("%s: not measured yet", path.relative_to(BENCHMARKS))
         return f'!!! note "Not measured yet"\n\n    There is no `benchmarks/{area}/results/{name}.json`.'
     found = json.loads(path.read_text(encoding="utf-8"))
     rows = found["rows"]
