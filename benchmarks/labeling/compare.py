@@ -10,7 +10,6 @@ run once, on a hundred of the structures. Structures that tblite's defaults cann
 whole retry ladder, and the others one attempt.
 """
 
-import argparse
 import os
 import shutil
 import statistics
@@ -173,11 +172,7 @@ def table(rows: list[dict[str, Any]], absent: dict[str, str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "files", nargs="*", type=Path, default=inputs.FILES, help="extended XYZ (default: those bundled)"
-    )
-    parser.add_argument("--structures", type=int, help="take only so many of each file, evenly over the sizes")
+    parser = inputs.parser(__doc__)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: the cores")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", help="names of contestants")

@@ -7,7 +7,6 @@ count. The bare loops run on as many cores at once as there are workers, one hal
 just after ``mlipq label``: both see the same memory bandwidth, clock and neighbours.
 """
 
-import argparse
 import json
 import os
 import tempfile
@@ -52,11 +51,7 @@ def measure(frames: list[inputs.Frame], workers: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "files", nargs="*", type=Path, default=inputs.FILES, help="extended XYZ (default: those bundled)"
-    )
-    parser.add_argument("--structures", type=int, help="take only so many, evenly over the sizes")
+    parser = inputs.parser(__doc__)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: the cores")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to write")
@@ -66,7 +61,7 @@ def main() -> None:
     runs = [measure(frames, arguments.workers) for _ in range(arguments.repeats)]
     row = {"contestant": "mlipq", **{name: spread([run[name] for run in runs]) for name in runs[0]}}
     settings = {"workers": arguments.workers, "input": [path.name for path in arguments.files]}
-    software = versions("mlipq", "tblite", "scipy-openblas32", "ase", "numpy", "dask", "zarr")
+    software = versions("mlipq", "tblite", "scipy-openblas32", "ase", "numpy", "dask", "numcodecs")
     write_results(arguments.results, "efficiency", {**settings, **inputs.describe(frames)}, software, [row])
     for run in runs:
         print("  ".join(f"{name} {value:.4g}" for name, value in run.items()))

@@ -1,5 +1,6 @@
 """The structures that a benchmark runs on: the bundled files or others, whole or a part, uncompressed."""
 
+import argparse
 import gzip
 from pathlib import Path
 
@@ -10,6 +11,14 @@ from datasets.samples.build import Frame, frames
 _BUNDLED = Path(__file__).parent / "structures"
 FILES = [_BUNDLED / "qm7.extxyz.gz", _BUNDLED / "tmqm.extxyz.gz"]
 """500 structures each, see the README there."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what a benchmark is told of its structures."""
+    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("files", nargs="*", type=Path, default=FILES, help="extended XYZ (default: those bundled)")
+    found.add_argument("--structures", type=int, help="take only so many, evenly over the sizes")
+    return found
 
 
 def load(path: Path) -> list[Frame]:

@@ -3,6 +3,7 @@
 Runs in the peers' own environments too, so it needs ASE and nothing else of the project.
 """
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,15 @@ from typing import Any
 
 import ase.io
 from ase import Atoms
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what every contestant is told."""
+    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("input", type=Path)
+    found.add_argument("out", type=Path)
+    found.add_argument("--workers", type=int, required=True)
+    return found
 
 
 def read(path: Path) -> list[Atoms]:

@@ -104,7 +104,7 @@ def main() -> None:
             )
     settings = {"copies": None if args.inputs else COPIES, "cores": 1, "part": f"1/{PART}"}
     write_results(
-        args.results, "mlipq plan against ASE's reader", settings, versions("ase", "numpy", "zarr", "mlipq"), rows
+        args.results, "mlipq plan against ASE's reader", settings, versions("ase", "numpy", "numcodecs", "mlipq"), rows
     )
 
 

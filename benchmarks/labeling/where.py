@@ -6,7 +6,6 @@ mlipq's own functions are called one by one, on the same structures, and timed f
 time of ``mlipq label --workers 1`` is the last row.
 """
 
-import argparse
 import importlib
 import json
 import os
@@ -193,11 +192,7 @@ def rows_of(name: str, seconds: Seconds, wall: float, count: int) -> list[dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "files", nargs="*", type=Path, default=inputs.FILES, help="extended XYZ (default: those bundled)"
-    )
-    parser.add_argument("--structures", type=int, help="take only so many of each file, evenly over the sizes")
+    parser = inputs.parser(__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to write")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -212,7 +207,7 @@ def main() -> None:
         print(f"\n| {name}: {len(frames)} structures, {partitions} partitions | ms per structure | % |\n|---|---|---|")
         for row in found:
             print(f"| {row['part']} | {row['ms_per_structure']:.3f} | {row['percent_of_wall']:.1f} |", flush=True)
-    software = versions("mlipq", "tblite", "scipy-openblas32", "ase", "numpy", "dask", "distributed", "zarr")
+    software = versions("mlipq", "tblite", "scipy-openblas32", "ase", "numpy", "dask", "distributed", "numcodecs")
     write_results(arguments.results, "where the time of labeling goes", settings, software, rows)
 
 

@@ -6,7 +6,6 @@ The same labelled structures are written and read with each setting, all setting
 Random batches are of 64 structures, read lazily.
 """
 
-import argparse
 import shutil
 import statistics
 import tempfile
@@ -21,7 +20,7 @@ import numpy as np
 
 from benchmarks.harness import spread, versions, write_results
 from benchmarks.storage.contestants import TRAINING
-from benchmarks.storage.structures import labelled_samples, make_source, write_dataset
+from benchmarks.storage.structures import labelled_samples, make_source, source_parser, write_dataset
 from mlipq.store import Table, hdf5_shard, open_dataset, shard, zarr_array
 
 RESULTS = Path(__file__).parent / "results" / "choose.json"
@@ -104,12 +103,7 @@ def measure(setting: Setting, tables: list[Table], batches: np.ndarray, folder: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--dataset", type=Path, nargs="+", help="labelled datasets; default the bundled samples, labelled"
-    )
-    parser.add_argument("--structures", type=int, default=25_000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = source_parser(__doc__, 25_000)
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     found: dict[Setting, dict[str, list[float]]] = {setting: defaultdict(list) for setting in SETTINGS}

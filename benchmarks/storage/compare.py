@@ -7,7 +7,6 @@ again (A B C … A B C …). Files are read once before each measurement, so tha
 files. What each returns is hashed, and must be the same in every bit as what the first returns.
 """
 
-import argparse
 import importlib.util
 import json
 import os
@@ -24,7 +23,7 @@ import numpy as np
 
 from benchmarks.harness import spread, versions, write_results
 from benchmarks.storage.contestants import CACHE_BYTES, CONTESTANTS, TRAINING, Materialised
-from benchmarks.storage.structures import labelled_samples, make_source
+from benchmarks.storage.structures import labelled_samples, make_source, source_parser
 from mlipq.store import Dataset, open_dataset
 
 RESULTS = Path(__file__).parent / "results" / "compare.json"
@@ -144,12 +143,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--dataset", type=Path, nargs="+", help="labelled datasets; default the bundled samples, labelled"
-    )
-    parser.add_argument("--structures", type=int, default=50_000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = source_parser(__doc__, 50_000)
     parser.add_argument("--work", type=Path, help="folder for all files, kept; default one that is removed")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--results", type=Path, default=RESULTS)

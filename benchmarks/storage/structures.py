@@ -1,5 +1,6 @@
 """The labelled structures that all contestants hold: joined datasets, filled up with copies where there are too few."""
 
+import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,17 @@ SHARD_ATOMS = 400_000
 
 _NEEDED = {spec.name for spec in STRUCTURE_ARRAYS if not spec.optional} | set(TRAINING)
 """What a shard holds in any case (identity, source, group …), which mlipq stores beside what the others store."""
+
+
+def source_parser(description: str | None, structures: int) -> argparse.ArgumentParser:
+    """Return a parser of what a benchmark is told of its structures and rounds."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--dataset", type=Path, nargs="+", help="labelled datasets; default the bundled samples, labelled"
+    )
+    parser.add_argument("--structures", type=int, default=structures)
+    parser.add_argument("--repeats", type=int, default=3)
+    return parser
 
 
 def labelled_samples(work: Path) -> Path:

@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from mlipq.errors import CheckError, IncompleteError
 from mlipq.labeling.folder import Duplicate, Failure, OutputFolder, Plan, Sidecar, plan_digest
 from mlipq.schema import ArraySpec, Flag
-from mlipq.store import Manifest, ShardEntry, Table, committing, open_shard, sha256_file
+from mlipq.store import Manifest, ShardEntry, Table, committing, read_shard, sha256_file
 from mlipq.store.columns import join_specs
 from mlipq.store.manifest import Conflict, Provenance
 from mlipq.store.statistics import Summary, summarise
@@ -149,8 +149,7 @@ def _intact(folder: OutputFolder, plan: Plan, tally: "_Tally") -> Iterator[Table
             damaged.append(f"  {sidecar.file}: expected sha256 {sidecar.sha256[:16]}…, found {found[:16]}…")
             folder.sidecar_file(sidecar.index).unlink(missing_ok=True)
             continue
-        with open_shard(path) as shard:
-            table, _ = shard.load()
+        table = read_shard(path)
         tally.add(f"{folder.shards.name}/{sidecar.file}", sidecar, table)
         yield table
     if damaged:
@@ -163,12 +162,7 @@ def _intact(folder: OutputFolder, plan: Plan, tally: "_Tally") -> Iterator[Table
 def _again(folder: OutputFolder, plan: Plan, names: Sequence[str]) -> Iterator[Table]:
     """Read some arrays of all shards."""
     for sidecar in folder.sidecars(plan):
-        with open_shard(folder.shards / sidecar.file) as shard:
-            there = [name for name in names if name in shard.specs]
-            yield Table(
-                {name: shard.read(name, 0, shard.rows[name]) for name in there},
-                {name: shard.specs[name] for name in there},
-            )
+        yield read_shard(folder.shards / sidecar.file, names)
 
 
 @dataclass

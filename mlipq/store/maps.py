@@ -55,7 +55,7 @@ class MappedRows(Rows):
         structures = slice(*self.starts[number : number + 2].tolist())
         offsets = self.atom_offsets[structures.start : structures.stop + 1]
         atoms = slice(int(offsets[0]), int(offsets[-1]))
-        specs = {name: self.specs[name] for name in ["atom_offsets", *names]}
+        specs = self.specs_of(names)
         arrays = {"atom_offsets": offsets - offsets[0]}
         for name, spec in specs.items():
             if spec.level != "offsets":

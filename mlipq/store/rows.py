@@ -51,6 +51,10 @@ class Rows(ABC):
     def __len__(self) -> int:
         return int(self.starts[-1])
 
+    def specs_of(self, names: list[str]) -> dict[str, ArraySpec]:
+        """Return the specifications of ``atom_offsets`` and the named arrays."""
+        return {name: self.specs[name] for name in ["atom_offsets", *names]}
+
     @property
     @abstractmethod
     def atom_offsets(self) -> NDArray[np.int64]:
@@ -81,7 +85,7 @@ class ShardRows(Rows):
 
     def table(self, number: int, names: list[str]) -> Table:
         """Return the structures of one shard, read anew and checked."""
-        specs = self._specs_of(names)
+        specs = self.specs_of(names)
         table = read_shard(self.files[number], None if specs.keys() == self.specs.keys() else names)
         self._check_count(number, len(table))
         with damage_named(self.files[number], "the file"):
@@ -89,7 +93,7 @@ class ShardRows(Rows):
 
     def take(self, rows: NDArray[np.int64], names: list[str]) -> Table:
         """Return these structures, each shard's together, then put into order."""
-        specs = self._specs_of(names)
+        specs = self.specs_of(names)
         shard_of = np.searchsorted(self.starts, rows, side="right") - 1
         order = np.argsort(shard_of, kind="stable")
         numbers, firsts = np.unique(shard_of[order], return_index=True)
@@ -100,9 +104,6 @@ class ShardRows(Rows):
                 parts.append(conform(shard.take(local, [name for name in specs if name in shard.specs]), specs))
         table = Table.concatenate(parts) if parts else empty_table(specs)
         return table if np.all(order[1:] > order[:-1]) else table.take(np.argsort(order))
-
-    def _specs_of(self, names: list[str]) -> dict[str, ArraySpec]:
-        return {name: self.specs[name] for name in ["atom_offsets", *names]}
 
     @cached_property
     def atom_offsets(self) -> NDArray[np.int64]:

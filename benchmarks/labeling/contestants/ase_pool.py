@@ -5,9 +5,7 @@
 The parent reads the structures and gets energy, forces, charges and dipole of each back.
 """
 
-import argparse
 import multiprocessing
-from pathlib import Path
 from typing import Any
 
 from ase import Atoms
@@ -50,10 +48,7 @@ def preload_fast_blas() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--workers", type=int, required=True)
+    parser = molecules.parser(__doc__)
     parser.add_argument("--blas", choices=["stock", "fast"], default="stock")
     arguments = parser.parse_args()
     structures = molecules.read(arguments.input)

@@ -6,11 +6,9 @@ Each process has its share of the structures from the start and writes nothing. 
 beside its energy.
 """
 
-import argparse
 import multiprocessing
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from ase import Atoms
 from ase.units import Bohr, Hartree
@@ -62,11 +60,7 @@ def loop(structures: list[Atoms], results: Connection) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--workers", type=int, required=True)
-    arguments = parser.parse_args()
+    arguments = molecules.parser(__doc__).parse_args()
     structures = molecules.read(arguments.input)
     context = multiprocessing.get_context("fork")
     running = []

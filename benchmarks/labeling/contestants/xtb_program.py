@@ -5,7 +5,6 @@
 ``--gfn 1 --grad`` at its own default accuracy, each in a folder of its own that is removed afterwards.
 """
 
-import argparse
 import re
 import resource
 import subprocess
@@ -35,11 +34,7 @@ def energy(atoms: Atoms) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--workers", type=int, required=True)
-    arguments = parser.parse_args()
+    arguments = molecules.parser(__doc__).parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (most, most))  # as the program's documentation asks for
     structures = molecules.read(arguments.input)
