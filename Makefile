@@ -54,11 +54,7 @@ docs: $(INSTALLED)
 docs-serve: $(INSTALLED)
 	$(BIN)/mkdocs serve
 
-$(VENV)/.peers-of-stores: $(INSTALLED)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt ase-db-backends
-	touch $@
-
-bench-storage: $(VENV)/.peers-of-stores
+bench-storage: $(INSTALLED)
 	$(BIN)/python -m benchmarks.storage.choose
 	$(BIN)/python -m benchmarks.storage.compare
 

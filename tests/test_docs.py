@@ -86,7 +86,6 @@ def test_what_a_guide_shows_is_what_happens(guide, tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> dict[str, str]:
     """The built site: the text of each of its pages and style sheets by name."""
-    pytest.importorskip("mkdocs")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

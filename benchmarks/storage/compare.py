@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     if "aselmdb" in given.only and importlib.util.find_spec("ase_db_backends") is None:
-        parser.error("aselmdb needs ase-db-backends; install it, or run: make bench-storage")
+        parser.error("aselmdb needs ase-db-backends; it comes with mlipq's dev extra")
     with tempfile.TemporaryDirectory(prefix="mlipq-bench-") as temporary:
         work = given.work or Path(temporary)
         for left in ("source", "files", "cache"):

@@ -1,6 +1,5 @@
 """The storage benchmark is fair: all contestants return the same values, and copies are real molecules."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -34,8 +33,6 @@ def table(samples) -> Table:
 
 @pytest.mark.parametrize("name", CONTESTANTS)
 def test_a_contestant_returns_what_was_stored(tmp_path, monkeypatch, table, name):
-    if name == "aselmdb" and importlib.util.find_spec("ase_db_backends") is None:
-        pytest.skip("ase-db-backends is not installed; make bench-storage installs it")
     monkeypatch.setenv("MLIPQ_CACHE", str(tmp_path / "cache"))
     contestant, path = CONTESTANTS[name], tmp_path / "structures"
     if name.endswith("-maps"):
