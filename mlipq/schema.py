@@ -62,6 +62,7 @@ STRUCTURE_ARRAYS = (
     ArraySpec("cell", "structure", (3, 3), "f8", "Å", "Cell vectors as rows, rounded to 1e-8 Å", optional=True),
     ArraySpec("pbc", "structure", (3,), "bool", "", "Periodic along each cell vector", optional=True),
     ArraySpec("identity", "structure", (2,), "u8", "", "BLAKE2b-128 of the structure (see the data model), as two little-endian u8"),
+    ArraySpec("elements", "structure", (2,), "u8", "", "Bit Z of 128 is set where the structure has element Z: what a selection by element reads"),
     ArraySpec("source_file", "structure", (), "str", "", "File the structure came from, relative to the input folder or job file"),
     ArraySpec("source_index", "structure", (), "i8", "", "Frame in that file, counted from 0"),
     ArraySpec("name", "structure", (), "str", "", "Name that the file gave"),

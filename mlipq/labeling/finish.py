@@ -6,20 +6,15 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
-from ase.data import chemical_symbols
-
 from mlipq.errors import CheckError, IncompleteError
-from mlipq.labeling.folder import Duplicate, Failure, OutputFolder, Plan, Sidecar, plan_digest
-from mlipq.schema import ArraySpec, Flag
-from mlipq.store import Manifest, ShardEntry, Table, committing, read_shard, sha256_file
-from mlipq.store.columns import join_specs
+from mlipq.labeling.folder import Duplicate, Failure, OutputFolder, Plan, plan_digest
+from mlipq.store import Manifest, Table, committing, read_shard, sha256_file
 from mlipq.store.manifest import Conflict, Provenance
 from mlipq.store.statistics import Summary, summarise
+from mlipq.store.tally import Tally
 
 LEDGER_TEXT = 10_000
 """Characters of a name or message in ``failures.csv``."""
@@ -56,7 +51,7 @@ def _finish(folder: OutputFolder, plan: Plan) -> Manifest:
             f"{folder.path}: {len(missing)} of {len(plan.partitions)} partitions are not labelled: {spans(missing)}\n"
             f"Label them with: mlipq label {folder.path}  or: mlipq partition {folder.path} {spans(missing)}"
         )
-    tally = _Tally(f"{plan.settings['labeler']['name']}/scf_attempt")
+    tally = Tally()
     found = summarise(_intact(folder, plan, tally), partial(_again, folder, plan))
     failures = _write_failures(folder, plan)
     manifest = _manifest(folder, plan, tally, found, failures)
@@ -115,12 +110,12 @@ def _one_line(value: Any) -> Any:
     return " ".join(value.split())[:LEDGER_TEXT] if isinstance(value, str) else value
 
 
-def _manifest(folder: OutputFolder, plan: Plan, tally: "_Tally", found: Summary, failures: Counter[str]) -> Manifest:
+def _manifest(folder: OutputFolder, plan: Plan, tally: Tally, found: Summary, failures: Counter[str]) -> Manifest:
     digest = hashlib.sha256(json.dumps(plan_digest(plan), sort_keys=True).encode()).hexdigest()
     return Manifest(
         level_of_theory=plan.settings["labeler"]["level_of_theory"],
         shards=tally.entries,
-        arrays=list(join_specs(tally.specs, tally.empty).values()),
+        arrays=tally.arrays(),
         statistics=found.statistics,
         reference_energies=found.reference_energies,
         outliers=found.outliers,
@@ -133,7 +128,7 @@ def _manifest(folder: OutputFolder, plan: Plan, tally: "_Tally", found: Summary,
     )
 
 
-def _intact(folder: OutputFolder, plan: Plan, tally: "_Tally") -> Iterator[Table]:
+def _intact(folder: OutputFolder, plan: Plan, tally: Tally) -> Iterator[Table]:
     """Check and count the shards one after the other.
 
     Raises
@@ -150,7 +145,7 @@ def _intact(folder: OutputFolder, plan: Plan, tally: "_Tally") -> Iterator[Table
             folder.sidecar_file(sidecar.index).unlink(missing_ok=True)
             continue
         table = read_shard(path)
-        tally.add(f"{folder.shards.name}/{sidecar.file}", sidecar, table)
+        tally.add(f"{folder.shards.name}/{sidecar.file}", sidecar.bytes, sidecar.sha256, table)
         yield table
     if damaged:
         listed = "\n".join(damaged)
@@ -163,40 +158,6 @@ def _again(folder: OutputFolder, plan: Plan, names: Sequence[str]) -> Iterator[T
     """Read some arrays of all shards."""
     for sidecar in folder.sidecars(plan):
         yield read_shard(folder.shards / sidecar.file, names)
-
-
-@dataclass
-class _Tally:
-    """What is counted over all shards."""
-
-    attempts_array: str
-    entries: list[ShardEntry] = field(default_factory=list)
-    specs: list[dict[str, ArraySpec]] = field(default_factory=list)
-    empty: list[dict[str, ArraySpec]] = field(default_factory=list)
-    flags: Counter[str] = field(default_factory=Counter)
-    attempts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, file: str, sidecar: Sidecar, table: Table) -> None:
-        """Count one shard; an empty one has a say in the types of arrays only where all are."""
-        self.entries.append(
-            ShardEntry(
-                file=file,
-                bytes=sidecar.bytes,
-                sha256=sidecar.sha256,
-                n_structures=sidecar.n_structures,
-                n_atoms=sidecar.n_atoms,
-                elements=[chemical_symbols[z] for z in np.unique(table.arrays["atomic_numbers"])],
-            )
-        )
-        if len(table) == 0:
-            self.empty.append(table.specs)
-            return
-        self.specs.append(table.specs)
-        quality = table.arrays["quality"]
-        self.flags.update({str(flag.name): n for flag in Flag if (n := int((quality & flag.value != 0).sum()))})
-        if self.attempts_array in table.arrays:
-            rungs, counts = np.unique(table.arrays[self.attempts_array], return_counts=True)
-            self.attempts.update({str(rung): int(n) for rung, n in zip(rungs, counts, strict=True)})
 
 
 def _conflicts(folder: OutputFolder) -> Iterator[Conflict]:

@@ -80,9 +80,17 @@ class ArrayStatistics(_Record):
 
 
 class ReferenceEnergies(_Record):
-    """Energies of single atoms in eV by element symbol: fitted to the dataset, and of isolated atoms where known."""
+    """Energies of single atoms in eV by element symbol, of one energy array.
+
+    ``fitted`` is the least-squares solution of E ≈ Σ n(Z)·e(Z) over ``structures`` of this dataset, whose compositions
+    have rank ``rank``: where that is less than the number of elements, single values are those of the solution of least norm
+    and only their sums over compositions mean something. ``isolated`` are energies of neutral single atoms that the dataset
+    holds, of the multiplicity that is lowest.
+    """
 
     fitted: dict[str, float] = {}
+    structures: NonNegativeInt = 0
+    rank: NonNegativeInt = 0
     isolated: dict[str, float] = {}
 
 
@@ -112,10 +120,11 @@ class Provenance(_Record):
 
 
 class Split(_Record):
-    """A fixed split: a file in the dataset's folder, and how many structures each part has."""
+    """A fixed split: a CSV file ``identity,part`` in the dataset's folder, how it was made, and the structures of each part."""
 
     file: InsideFile
     sha256: Sha256
+    made_by: str = ""
     counts: dict[str, NonNegativeInt]
 
 
@@ -128,6 +137,7 @@ class Manifest(_Record):
     format_version: Literal[1] = 1
     name: str = ""
     version: str = ""
+    description: str = ""
     licence: str = ""
     citation: str = ""
     level_of_theory: str = ""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mlipq.errors import InputError
 from mlipq.schema import KNOWN_ARRAYS, STRUCTURE_ARRAYS, ArraySpec
 from mlipq.store.columns import infer_column, is_missing, missing_rows, numpy_dtype, storable_text, with_gaps
+from mlipq.store.elements import element_bits
 from mlipq.store.names import name_part
 from mlipq.store.table import Table, offsets_from
 from mlipq.structures.structure import Structure, Value, identity_words
@@ -18,7 +19,7 @@ REFERENCE = "reference/"
 INFO = "info/"
 
 _OWN = {spec.name for spec in STRUCTURE_ARRAYS}
-_NOT_IN_ATOMS = {"atom_offsets", "atomic_numbers", "positions", "cell", "pbc", "identity", "multiplicity"}
+_NOT_IN_ATOMS = {"atom_offsets", "atomic_numbers", "positions", "cell", "pbc", "identity", "elements", "multiplicity"}
 
 
 def pack(structures: Sequence[Structure], references: Mapping[str, ArraySpec]) -> Table:
@@ -130,7 +131,7 @@ def _own_arrays(structures: Sequence[Structure]) -> dict[str, NDArray]:
         return values
 
     identities = [identity_words(structure.identity()) for structure in structures]
-    return {
+    own = {
         "atom_offsets": offsets_from(np.array([len(structure) for structure in structures], dtype=np.int64)),
         "atomic_numbers": np.concatenate([np.empty(0, "u1"), *(structure.numbers for structure in structures)]),
         "positions": np.concatenate([np.empty((0, 3)), *(structure.positions for structure in structures)]),
@@ -143,6 +144,7 @@ def _own_arrays(structures: Sequence[Structure]) -> dict[str, NDArray]:
         "group": column("group", lambda s: storable_text(s.group) or s.default_group),
         "quality": column("quality", lambda s: s.quality),
     }
+    return {**own, "elements": element_bits(own["atomic_numbers"], own["atom_offsets"])}
 
 
 def _cells(structures: Sequence[Structure]) -> dict[str, NDArray]:

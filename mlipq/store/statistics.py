@@ -63,19 +63,23 @@ class CompositionFit:
 
     normal: NDArray[np.float64] = field(default_factory=lambda: np.zeros((_N_ELEMENTS, _N_ELEMENTS)))
     right: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_N_ELEMENTS))
+    structures: int = 0
 
     def add(self, compositions: NDArray, energies: NDArray) -> None:
         """Take in more structures; those without an energy (NaN) are passed over."""
         known = np.isfinite(energies)
         self.normal += compositions[known].T @ compositions[known]
         self.right += compositions[known].T @ energies[known]
+        self.structures += int(known.sum())
 
-    def energies(self) -> NDArray[np.float64]:
-        """Energy of one atom of each element in eV, by atomic number; zero where the element does not occur.
+    def solve(self) -> tuple[NDArray[np.float64], int]:
+        """Energy of one atom of each element in eV, by atomic number, and the rank of the fit.
 
-        Where the structures do not determine them one by one (C and H only ever as CH4), the solution of least norm.
+        Zero where the element does not occur; where the structures do not determine them one by one (C and H only ever as
+        CH4), the solution of least norm.
         """
-        return np.asarray(np.linalg.lstsq(self.normal, self.right, rcond=1e-12)[0])
+        energies, _, rank, _ = np.linalg.lstsq(self.normal, self.right, rcond=1e-12)
+        return np.asarray(energies), int(rank)
 
 
 def compositions_of(table: Table) -> NDArray[np.float64]:
@@ -112,6 +116,7 @@ def summarise(tables: Iterable[Table], again: Callable[[Sequence[str]], Iterable
     """
     moments: dict[str, Moments] = {}
     fits: dict[str, CompositionFit] = {}
+    isolated: dict[str, dict[str, float]] = {}
     for table in tables:
         compositions = compositions_of(table)
         for name, spec in table.specs.items():
@@ -119,7 +124,9 @@ def summarise(tables: Iterable[Table], again: Callable[[Sequence[str]], Iterable
                 moments.setdefault(name, Moments()).add(table.arrays[name])
             if is_energy(spec):
                 fits.setdefault(name, CompositionFit()).add(compositions, table.arrays[name])
-    fitted = {name: fit.energies() for name, fit in fits.items()}
+                _add_isolated(isolated.setdefault(name, {}), table, name)
+    solved = {name: fit.solve() for name, fit in fits.items()}
+    fitted = {name: energies for name, (energies, _) in solved.items()}
     residuals = {name: _Residuals(energies) for name, energies in fitted.items()}
     for table in again(("atom_offsets", "atomic_numbers", "identity", *fitted)) if fitted else ():
         compositions = compositions_of(table)
@@ -129,12 +136,23 @@ def summarise(tables: Iterable[Table], again: Callable[[Sequence[str]], Iterable
         statistics={name: found.result() for name, found in moments.items() if found.count},
         reference_energies={
             name: ReferenceEnergies(
-                fitted={chemical_symbols[z]: float(e[z]) for z in np.flatnonzero(fits[name].normal.diagonal())}
+                fitted={chemical_symbols[z]: float(e[z]) for z in np.flatnonzero(fits[name].normal.diagonal())},
+                structures=fits[name].structures,
+                rank=rank,
+                isolated=dict(sorted(isolated[name].items())),
             )
-            for name, e in fitted.items()
+            for name, (e, rank) in solved.items()
         },
         outliers=[outlier for name, found in residuals.items() for outlier in found.outliers(name)],
     )
+
+
+def _add_isolated(isolated: dict[str, float], table: Table, name: str) -> None:
+    """Note the energies of neutral single atoms, of each element the lowest."""
+    offsets, energies = table.arrays["atom_offsets"], table.arrays[name]
+    for row in np.flatnonzero((np.diff(offsets) == 1) & (table.arrays["charge"] == 0) & np.isfinite(energies)):
+        symbol = chemical_symbols[table.arrays["atomic_numbers"][offsets[row]]]
+        isolated[symbol] = min(float(energies[row]), isolated.get(symbol, np.inf))
 
 
 @dataclass

@@ -7,6 +7,7 @@ import numpy as np
 
 from mlipq.errors import InputError, MlipqError
 from mlipq.store.commit import sha256_file
+from mlipq.store.elements import element_bits
 from mlipq.store.files import read_shard, shard_suffix
 from mlipq.store.manifest import MANIFEST, Manifest
 from mlipq.store.table import Table
@@ -79,6 +80,9 @@ def _label_problems(table: Table) -> Iterator[str]:
         digest = identity(arrays["atomic_numbers"][atoms], arrays["positions"][atoms], charge, multiplicity, cell, pbc)
         if not np.array_equal(identity_words(digest), arrays["identity"][row]):
             yield f"structure {row}: its identity {identity_hex(arrays['identity'][row])} is not that of its atoms"
+    wrong = element_bits(arrays["atomic_numbers"], arrays["atom_offsets"]) != arrays["elements"]
+    for row in np.flatnonzero(wrong.any(axis=1)).tolist():
+        yield f"structure {row}: elements are not those of its atoms"
     for name in (name for name in arrays if name.endswith("/orbital_charges")):
         totals = (
             np.add.reduceat(arrays[name].astype("f8").sum(axis=1), arrays["atom_offsets"][:-1])

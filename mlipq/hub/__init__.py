@@ -1,0 +1,1 @@
+"""Dataset versions: publish, pull, check, compare, split, import, look at."""
