@@ -11,7 +11,7 @@ from typing import cast
 import typer
 
 import mlipq
-from mlipq.cli import cache, dataset, doctor, label, steps
+from mlipq.cli import cache, data, dataset, doctor, label, steps
 from mlipq.cli.options import examples
 from mlipq.cli.output import error_console, print_json
 from mlipq.errors import MlipqError
@@ -45,7 +45,7 @@ def options(
     """Options of mlipq itself."""
 
 
-for module in (label, steps, dataset, cache, doctor):
+for module in (label, steps, dataset, data, cache, doctor):
     module.add_verbs(app)
 
 

@@ -41,16 +41,18 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
-class ShardEntry(_Record):
-    """One shard file.
-
-    ``file`` is relative to the manifest's folder, with forward slashes; relative ``urls`` resolve against the manifest.
-    """
+class FileEntry(_Record):
+    """A file of the dataset; ``file`` is relative to the manifest's folder, with forward slashes."""
 
     file: InsideFile
-    urls: list[str] = []
     bytes: NonNegativeInt
     sha256: Sha256
+
+
+class ShardEntry(FileEntry):
+    """One shard file; relative ``urls`` resolve against the manifest, and where there are none it lies beside it."""
+
+    urls: list[str] = []
     n_structures: NonNegativeInt
     n_atoms: NonNegativeInt
     elements: list[str]
@@ -119,11 +121,9 @@ class Provenance(_Record):
     plan_sha256: Sha256 | Literal[""] = ""
 
 
-class Split(_Record):
-    """A fixed split: a CSV file ``identity,part`` in the dataset's folder, how it was made, and the structures of each part."""
+class Split(FileEntry):
+    """A fixed split: a CSV file ``identity,part``, how it was made, and the structures of each part."""
 
-    file: InsideFile
-    sha256: Sha256
     made_by: str = ""
     counts: dict[str, NonNegativeInt]
 
@@ -153,10 +153,13 @@ class Manifest(_Record):
     outliers: list[Outlier] = []
     provenance: Provenance = Provenance()
     splits: dict[str, Split] = {}
+    documents: list[FileEntry] = []
+    """Card, citation, failure ledger …: what a person reads, pulled and checked with the rest."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        _refuse_repeats("shard file", [entry.file for entry in self.shards])
+        files: list[FileEntry] = [*self.shards, *self.splits.values(), *self.documents]
+        _refuse_repeats("file", [entry.file for entry in files])
         _refuse_repeats("array", [spec.name for spec in self.arrays])
         return self
 
