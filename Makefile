@@ -57,6 +57,8 @@ docs-serve: $(INSTALLED)
 bench-storage: $(INSTALLED)
 	$(BIN)/python -m benchmarks.storage.choose
 	$(BIN)/python -m benchmarks.storage.compare
+	$(BIN)/python -m benchmarks.storage.shuffle
+	$(BIN)/python -m benchmarks.storage.streaming
 
 clean:
-	rm -rf $(VENV) $(DXTB) demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DXTB) .venv-peers* demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,6 +10,8 @@ import platformdirs
 
 CACHE_SETTING = "MLIPQ_CACHE"
 """Environment variable that names another cache folder."""
+DATA_HOME_SETTING = "MLIPQ_DATA_HOME"
+"""Environment variable that names another folder for pulled datasets."""
 
 _PACKAGED = Path(__file__).parent / "data"
 _ROOT = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent
@@ -40,3 +42,9 @@ def cache() -> Path:
     """Return the folder for what can be made again: the user's cache folder, or the one that ``MLIPQ_CACHE`` names."""
     setting = os.environ.get(CACHE_SETTING)
     return Path(setting).absolute() if setting else platformdirs.user_cache_path("mlipq")
+
+
+def data_home() -> Path:
+    """Return the folder of pulled datasets: ``pulled`` in the cache folder, or the one that ``MLIPQ_DATA_HOME`` names."""
+    setting = os.environ.get(DATA_HOME_SETTING)
+    return Path(setting).absolute() if setting else cache() / "pulled"

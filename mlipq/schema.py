@@ -3,6 +3,8 @@
 Nothing else in mlipq repeats these facts: writers, readers, checks, exporters and the documentation read them here.
 """
 
+import ast
+import inspect
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Literal
@@ -116,6 +118,16 @@ class Flag(IntFlag):
     """Two atoms are closer than 0.7 times the sum of their covalent radii."""
     F_FORCE_CHECK = 1 << 12
     """Forces disagree with a finite difference of the energy (checked for one structure in 1,000)."""
+
+
+def flag_meanings() -> dict[Flag, str]:
+    """Return what each flag means: the docstring below it, which Python itself does not keep."""
+    (tree,) = ast.parse(inspect.getsource(Flag)).body
+    assert isinstance(tree, ast.ClassDef)
+    texts = [
+        node.value.value for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    return dict(zip(Flag, map(str, texts[1:]), strict=True))  # the first is the class's own
 
 
 GFN1_MAX_Z = 86

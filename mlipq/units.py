@@ -34,6 +34,8 @@ TO_INTERNAL: dict[str, tuple[float, str]] = {
     "meV/Å": (1e-3, "eV/Å"),
     "Hartree/Bohr": (HARTREE_PER_BOHR, "eV/Å"),
     "Eh/a0": (HARTREE_PER_BOHR, "eV/Å"),
+    "Hartree/Å": (HARTREE, "eV/Å"),
+    "Hartree/Ang": (HARTREE, "eV/Å"),
     "kcal/mol/Å": (_u.kcal / _u.mol, "eV/Å"),
     "kcal/mol/Ang": (_u.kcal / _u.mol, "eV/Å"),
     "kJ/mol/nm": (_u.kJ / _u.mol / 10.0, "eV/Å"),

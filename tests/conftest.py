@@ -2,14 +2,21 @@
 
 import functools
 import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command import Ended
+from hypothesis import settings
 
 from mlipq.structures import ReadOptions, Structure, find_inputs, read_structures
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # as in the labeling child, before tblite is loaded
+
+settings.register_profile("mlipq", deadline=None)  # a busy machine is no error
+settings.load_profile("mlipq")
 
 SAMPLES = Path(__file__).parents[1] / "datasets" / "samples"
 
@@ -30,3 +37,25 @@ def samples() -> Callable[[str], list[Structure]]:
 def named(samples) -> Callable[[str, str], Structure]:
     """One structure of a sample file by its name."""
     return lambda file, name: next(structure for structure in samples(file) if structure.name == name)
+
+
+@pytest.fixture
+def mlipq(monkeypatch, capfd, tmp_path) -> Callable[..., Ended]:
+    """Run the command line in this process, in an empty folder: ``mlipq("label", "water.xyz", "-o", "out")``."""
+    from mlipq.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["mlipq", *map(str, arguments)])
+        before = signal.getsignal(signal.SIGTERM)
+        capfd.readouterr()
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        code = ended.value.code
+        return Ended(code if isinstance(code, int) else 0, *capfd.readouterr())
+
+    return run

@@ -21,7 +21,16 @@ from mlipq import schema
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
-GUIDES = ["index.md", "labeling.md", "reading.md", "schema.md"]
+GUIDES = [
+    "index.md",
+    "datasets.md",
+    "labeling.md",
+    "inspect.md",
+    "reading.md",
+    "publishing.md",
+    "schema.md",
+    "formats.md",
+]
 CHECK = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
@@ -135,12 +144,12 @@ def test_the_schema_page_has_every_array_flag_and_element(site):
         assert {schema.gfn1_shells(atomic_numbers[element]) for element in elements} == {shells.replace(", ", "")}
 
 
-def test_the_table_of_flags_in_the_checks_is_that_of_the_schema(hooks):
+def test_the_table_of_flags_in_the_checks_is_that_of_the_schema():
     rows = re.findall(
         r"^\| (\d+) \| `(F_\w+)` \| (.+) \|$", (DOCS / "checks.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert [(1 << int(bit), name, what) for bit, name, what in rows] == [
-        (flag.value, flag.name, what) for flag, what in hooks("schema_tables").flag_meanings()
+        (flag.value, flag.name, what) for flag, what in schema.flag_meanings().items()
     ]
 
 

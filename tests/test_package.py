@@ -50,8 +50,9 @@ def test_the_wheel_carries_samples_jobs_and_catalogue(wheel):
         here = {f"{inside}/{path.name}" for path in folder.iterdir() if path.is_file()}
         assert here <= set(names)
     assert "mlipq/data/datasets/catalogue.json" in names
+    assert "mlipq/data/datasets/samples-gfn1/1.0.0/manifest.json" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/"))]
-    assert Path(wheel).stat().st_size < 2_000_000
+    assert Path(wheel).stat().st_size < 6_000_000
 
 
 def test_an_installed_wheel_labels_in_an_empty_folder(installed, tmp_path):
@@ -79,6 +80,37 @@ def test_an_installed_wheel_labels_in_an_empty_folder(installed, tmp_path):
     planned = run("plan", Path(doctor["job files"]) / "qm7-reference.yaml", "-o", "jobs")
     assert planned.returncode == 0, planned.stderr
     assert sorted(path.name for path in work.iterdir()) == ["jobs", "out"]
+
+
+NEWCOMER = """
+import mlipq
+ds = mlipq.open_dataset("samples-gfn1")
+test = ds.select(split="test")
+forces = ds["gfn1/forces"][:].astype(float)
+print(len(ds), len(ds["gfn1/forces"][:]), len(test), forces.mean(), forces.std(), forces.min(), forces.max())
+"""
+
+
+def test_a_newcomer_pulls_the_bundled_dataset(installed, tmp_path):
+    """An empty home, an installed wheel, no network, five lines of Python: the numbers are those of the card."""
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], **nowhere}
+
+    def run(*command: str | Path) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    folder = Path(json.loads(run(installed, "data", "pull", "samples-gfn1", "--json"))["folder"])
+    assert folder.is_relative_to(tmp_path)
+    card = (folder / "README.md").read_text()
+    structures, atoms, in_test, *numbers = run(installed.parent / "python", "-c", NEWCOMER).split()
+    assert f"\n{int(structures):,} structures with {int(atoms):,} atoms" in card
+    assert f"test {in_test}" in card
+    (row,) = [line for line in card.splitlines() if line.startswith("| `gfn1/forces` | eV/Å | ")]
+    said = [float(cell.replace(",", "")) for cell in row.split("|")[4:-1]]
+    assert [float(number) for number in numbers] == pytest.approx(said, rel=1e-6, abs=1e-9)
+    assert "as the manifest says" in run(installed, "verify", "samples-gfn1")
 
 
 @pytest.mark.parametrize("module", ["mlipq", "mlipq.cli.main"])

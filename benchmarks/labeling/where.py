@@ -34,7 +34,7 @@ from mlipq.store import pack, read_shard, sha256_file, structure_at, write_shard
 from mlipq.structures import Structure
 
 RESULTS = Path(__file__).parent / "results" / "where.json"
-CLIENT_IMPORTS = "mlipq.cli.main, mlipq.cli.progress, mlipq.cli.summary, mlipq.labeling.run, distributed"
+CLIENT_IMPORTS = "mlipq.cli.main, mlipq.cli.job_progress, mlipq.cli.summary, mlipq.labeling.run, distributed"
 GROUPS = ("single point", "pipe", "partition", "Dask", "plan", "finish", "start-up")
 """How the names of parts begin, in the order of the table."""
 

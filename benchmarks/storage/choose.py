@@ -21,7 +21,8 @@ import numpy as np
 from benchmarks.harness import spread, versions, write_results
 from benchmarks.storage.contestants import TRAINING
 from benchmarks.storage.structures import labelled_samples, make_source, source_parser, write_dataset
-from mlipq.store import Table, hdf5_shard, open_dataset, shard, zarr_array
+from mlipq.store import Table, open_dataset
+from mlipq.store.shards import hdf5_shard, shard, zarr_array
 
 RESULTS = Path(__file__).parent / "results" / "choose.json"
 BATCHES, BATCH = 30, 64

@@ -133,7 +133,7 @@ class ExtXyz(OneByOne):
     def convert(self, tables: Iterable["Table"], path: Path) -> None:
         from ase import Atoms
 
-        from mlipq.store.extxyz import frame_text
+        from mlipq.store.exporters.frames import frame_text
 
         starts = [0]
         with path.open("wb") as file:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import command_line
+import manifest_page
 import results
 import schema_tables
 from mkdocs.config.defaults import MkDocsConfig
@@ -27,6 +28,7 @@ ADOPTED = {
     "benchmarks/storage/README.md": "evidence/benchmark-storage.md",
     "benchmarks/labeling/RESULTS.md": "evidence/real-runs.md",
     "tests/oracles/README.md": "evidence/oracles.md",
+    "tests/fuzz/README.md": "evidence/fuzzing.md",
     "datasets/samples/README.md": "evidence/samples.md",
 }
 """Files that stand where they are used, and are shown on the site too."""
@@ -38,6 +40,7 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "shells": schema_tables.shells,
     "verbs": command_line.verbs,
     "results": results.section,
+    "tolerances": manifest_page.tolerances,
 }
 
 _MARKER = re.compile(r"^<!-- generated: (.+?) -->$", re.MULTILINE)
@@ -45,7 +48,8 @@ _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?!\w+:|#)(?P<file>[^)\s#]+)(?P<ancho
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the adopted files."""
+    """Add the adopted files, and the JSON Schema of the manifest."""
+    files.append(File.generated(config, "manifest.schema.json", content=manifest_page.json_schema()))
     for path, shown_as in ADOPTED.items():
         files.append(File.generated(config, shown_as, abs_src_path=str(ROOT / path)))
     return files

@@ -1,7 +1,5 @@
 """Tables of the schema page, from :mod:`mlipq.schema`."""
 
-import ast
-import inspect
 from collections.abc import Iterable
 
 from ase.data import chemical_symbols
@@ -50,16 +48,11 @@ def moments() -> str:
 
 def flags() -> str:
     """Return the quality bits with what they mean."""
-    rows = [(flag.value.bit_length() - 1, flag.value, f"`{flag.name}`", meaning) for flag, meaning in flag_meanings()]
+    rows = [
+        (flag.value.bit_length() - 1, flag.value, f"`{flag.name}`", meaning)
+        for flag, meaning in schema.flag_meanings().items()
+    ]
     return table(("bit", "value", "flag", "meaning"), rows)
-
-
-def flag_meanings() -> list[tuple[schema.Flag, str]]:
-    """Return each flag and the docstring below it, which Python itself does not keep."""
-    (tree,) = ast.parse(inspect.getsource(schema.Flag)).body
-    assert isinstance(tree, ast.ClassDef)
-    texts = [node.value.value for node in tree.body[1:] if isinstance(node, ast.Expr)]  # the first is the class's own
-    return list(zip(schema.Flag, texts, strict=True))
 
 
 def shells() -> str:

@@ -1,13 +1,14 @@
-"""The verbs that look at a dataset: ``info``, ``verify``, ``export``."""
+"""The verbs that look at a dataset: ``info`` and ``verify``."""
 
 import csv
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlipq.cli.options import argument, examples, option
-from mlipq.cli.output import JSON_OPTION, counted, print_json, print_table
+from mlipq.cli.output import JSON_OPTION, counted, print_json, print_table, printable
 from mlipq.errors import CheckError, InputError
 
 if TYPE_CHECKING:
@@ -18,60 +19,72 @@ LISTED = 5
 """Conflicts and outliers; the manifest has them all."""
 
 DatasetPath = Annotated[Path, argument("Folder of a dataset, or one shard.", "DATASET")]
+DatasetName = Annotated[
+    str, argument("Folder of a dataset, one shard, or a published dataset's name, as qm7-gfn1@1.0.0.", "DATASET")
+]
 Failures = Annotated[bool, option("List the structures that failed, and why.", "--failures")]
-To = Annotated[Literal["extxyz", "zarr", "h5"], option("Format.", metavar="extxyz|zarr|h5")]
-Target = Annotated[
-    Path, option("File (extxyz; .gz compresses) or folder (zarr, h5).", "--output", "-o", metavar="FILE|FOLDER")
-]
-Energy = Annotated[
-    str | None,
-    option("Array that extxyz calls energy, as gfn1/energy; needed where there are several.", metavar="ARRAY"),
-]
-Forces = Annotated[
-    str | None, option("Array that extxyz calls forces; default those beside the energy.", metavar="ARRAY")
-]
 
 
 def add_verbs(app: typer.Typer) -> None:
     """Register the verbs of this module."""
     app.command(
-        epilog=examples("mlipq info out", "mlipq info out --failures", "mlipq info out --json"),
+        epilog=examples(
+            "mlipq info out", "mlipq info qm7-gfn1@1.0.0", "mlipq info out --failures", "mlipq info out --json"
+        ),
         short_help="What a dataset holds, how it was made, what failed.",
     )(info)
-    app.command(epilog=examples("mlipq verify out"), short_help="Check hashes, schema and sums of charges.")(verify)
     app.command(
-        epilog=examples(
-            "mlipq export out --to extxyz -o all.extxyz.gz --energy gfn1/energy", "mlipq export out --to h5 -o out-h5"
-        ),
-        short_help="Write a dataset as extxyz, Zarr or HDF5.",
-    )(export)
+        epilog=examples("mlipq verify out", "mlipq verify qm7-gfn1"),
+        short_help="Check hashes, schema, labels, and what the manifest says.",
+    )(verify)
 
 
-def info(dataset: DatasetPath, failures: Failures = False, as_json: bool = JSON_OPTION) -> None:
-    """Describe a dataset: what it holds, how it was made, what is flagged."""
-    if failures:
-        _print_failures(dataset, as_json)
-        return
+def info(dataset: DatasetName, failures: Failures = False, as_json: bool = JSON_OPTION) -> None:
+    """Describe a dataset: what it holds, how it was made, what is flagged. Of a published one no shard is pulled for that."""
+    from mlipq.hub import locate
     from mlipq.store import open_dataset
 
-    opened = open_dataset(dataset)
-    manifest = opened.manifest
+    path = locate(dataset, shards=())
+    if failures:
+        _print_failures(path, as_json)
+        return
+    with warnings.catch_warnings(action="ignore"):  # that shards are missing is said below
+        opened = open_dataset(path)
+    manifest = opened.manifest and opened.manifest.model_copy(
+        update={"shards": [*opened.manifest.shards, *opened.missing]}
+    )
+    structures = manifest.n_structures if manifest else len(opened)
     if as_json:
         whole = manifest.model_dump(mode="json") if manifest else {}
         arrays = [{"name": spec.name, **spec.attributes()} for spec in opened.specs.values()]
-        print_json({"dataset": str(dataset), "structures": len(opened), "arrays": arrays, **whole})
+        missing = [entry.file for entry in opened.missing]
+        print_json(
+            {
+                "dataset": dataset,
+                "path": str(path),
+                "structures": structures,
+                "missing": missing,
+                "arrays": arrays,
+                **whole,
+            }
+        )
         return
-    print_table(str(dataset), _description(manifest) if manifest else {"structures": len(opened)})
+    here = f"{len(opened.files):,} of {counted(len(manifest.shards), 'shard')}" if manifest and opened.missing else ""
+    print_table(str(dataset), {**_description(manifest), "pulled": here} if manifest else {"structures": structures})
     print()
     print_table("labels", _arrays(opened.specs))
 
 
 def _description(manifest: "Manifest") -> dict[str, Any]:
     return {
+        "description": manifest.description,
+        "version": manifest.version,
+        "licence": manifest.licence,
         "structures": f"{manifest.n_structures:,} with {manifest.n_atoms:,} atoms",
         "elements": " ".join(manifest.elements),
         "level of theory": manifest.level_of_theory,
         "shards": f"{len(manifest.shards):,}, {sum(entry.bytes for entry in manifest.shards) / 1e6:,.2f} MB",
+        "splits": _first([f"{name} ({_text_of(split.counts)})" for name, split in manifest.splits.items()]),
         "failed": manifest.failures,
         "flagged": manifest.quality,
         "SCF rungs": {f"#{rung}": count for rung, count in manifest.scf_attempts.items()},
@@ -81,12 +94,17 @@ def _description(manifest: "Manifest") -> dict[str, Any]:
         ),
         "energy outliers": _first([f"{o.identity}, z = {o.z_score:.0f}" for o in manifest.outliers]),
         "made with": manifest.provenance.software,
+        "citation": manifest.citation,
     }
 
 
 def _first(items: list[str]) -> str:
     more = f"; and {len(items) - LISTED:,} more in manifest.json" if len(items) > LISTED else ""
     return "; ".join(items[:LISTED]) + more
+
+
+def _text_of(counts: dict[str, int]) -> str:
+    return ", ".join(f"{part} {n:,}" for part, n in counts.items())
 
 
 def _arrays(specs: "dict[str, ArraySpec]") -> dict[str, str]:
@@ -116,20 +134,25 @@ def _print_failures(dataset: Path, as_json: bool) -> None:
         return
     for row in rows:
         name = f" ({row['name']})" if row["name"] else ""
-        print(f"{row['source_file'] or 'memory'} frame {row['source_index']}{name}: {row['error']}: {row['message']}")
+        where = f"{row['source_file'] or 'memory'} frame {row['source_index']}{name}"
+        print(printable(f"{where}: {row['error']}: {row['message']}"))
     print(f"{counted(len(rows), 'structure')} failed; the ledger is {ledger}")
 
 
-def verify(dataset: DatasetPath, as_json: bool = JSON_OPTION) -> None:
-    """Check a dataset: hashes, schema, and that orbital charges add up. Exit code 1 if anything is wrong."""
+def verify(dataset: DatasetName, as_json: bool = JSON_OPTION) -> None:
+    """Check a dataset: hashes, schema, labels, and what the manifest says of them. Exit code 1 if anything is wrong."""
+    from mlipq.cli.progress import ShardBar
+    from mlipq.hub import locate
     from mlipq.store import open_dataset
-    from mlipq.store.verify import verify_dataset
+    from mlipq.store.checking.verify import verify_dataset
 
-    problems = verify_dataset(dataset)
-    opened = None if problems else open_dataset(dataset)
+    path = locate(dataset)
+    with ShardBar("checking") as bar:
+        problems = verify_dataset(path, bar.at)
+    opened = None if problems else open_dataset(path)
     structures = len(opened) if opened is not None else 0
     if as_json:
-        print_json({"dataset": str(dataset), "problems": problems, "structures": structures})
+        print_json({"dataset": dataset, "problems": problems, "structures": structures})
         if problems:
             raise typer.Exit(CheckError.exit_code)
     elif problems:
@@ -139,31 +162,3 @@ def verify(dataset: DatasetPath, as_json: bool = JSON_OPTION) -> None:
         what = f"{counted(len(opened.files), 'shard')} with {counted(structures, 'structure')}"
         expected = "as the manifest says" if opened.manifest else "intact"
         print(f"{dataset}: {what}, {expected}; the charges add up")
-
-
-def export(
-    dataset: DatasetPath,
-    to: To,
-    output: Target,
-    energy: Energy = None,
-    forces: Forces = None,
-    as_json: bool = JSON_OPTION,
-) -> None:
-    """Write a dataset in another format; shards of Zarr and HDF5 hold the same arrays, extxyz goes to anything that reads ASE's."""
-    from mlipq.cli.progress import Bar
-    from mlipq.store import export as export_dataset
-    from mlipq.store import open_dataset
-
-    opened = open_dataset(dataset)
-    with Bar("writing") as bar:
-        bar.begin("writing", len(opened))
-        exported = export_dataset(
-            opened, output, to, energy, forces, lambda done, total: bar.show(f"{done:,} of {total:,} structures", done)
-        )
-    total, lacking = exported.structures, exported.without_energy
-    if as_json:
-        chosen = {"energy": exported.energy, "without_energy": lacking} if exported.energy else {}
-        print_json({"output": str(output), "format": to, "structures": total, **chosen})
-    else:
-        without = f"; {lacking:,} of {counted(total, 'structure')} have no {exported.energy}" if lacking else ""
-        print(f"{counted(total, 'structure')} written to {output}{without}")

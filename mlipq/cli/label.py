@@ -10,7 +10,7 @@ from mlipq.cli.output import JSON_OPTION
 from mlipq.errors import InputError
 
 if TYPE_CHECKING:
-    from mlipq.cli.progress import JobProgress
+    from mlipq.cli.job_progress import JobProgress
     from mlipq.labeling.folder import OutputFolder
     from mlipq.store import Manifest
 
@@ -56,7 +56,7 @@ def label(
     Run the same command again to go on after an interruption; of a job that was planned, the output folder alone will
     do:  mlipq label out
     """
-    from mlipq.cli.progress import JobProgress
+    from mlipq.cli.job_progress import JobProgress
 
     again = [name.strip() for name in (retry or "").split(",") if name.strip()]
     planned = len(inputs) == 1 and output is None and (Path(inputs[0]) / "plan.json").exists()

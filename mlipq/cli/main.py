@@ -5,15 +5,16 @@ Exit codes: 0 done; 1 a check said no; 2 usage or input error, nothing done; 3 i
 
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from typing import cast
 
 import typer
 
 import mlipq
-from mlipq.cli import cache, data, dataset, doctor, label, steps
+from mlipq.cli import cache, data, dataset, doctor, export, importing, inspect, label, steps
 from mlipq.cli.options import examples
-from mlipq.cli.output import error_console, print_json
+from mlipq.cli.output import error_console, print_json, printable
 from mlipq.errors import MlipqError
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -45,13 +46,15 @@ def options(
     """Options of mlipq itself."""
 
 
-for module in (label, steps, dataset, data, cache, doctor):
+for module in (label, steps, dataset, inspect, export, importing, data, cache, doctor):
     module.add_verbs(app)
 
 
 def main() -> None:
     """Run the command line; what goes wrong is one message and an exit code, never a traceback."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's warning is like Ctrl-C
+    # users have no use for the place
+    warnings.formatwarning = lambda message, *place: f"mlipq: warning: {printable(str(message))}\n"
     try:
         code = app(standalone_mode=False) or 0
     except _UsageError as error:
@@ -73,5 +76,7 @@ def _complain(message: str, code: int, show: Callable[[], None] | None = None) -
     if show is not None:
         show()
     else:
-        error_console().print(f"mlipq: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+        error_console().print(
+            f"mlipq: {printable(message)}", style="red", highlight=False, markup=False, soft_wrap=True
+        )
     return code

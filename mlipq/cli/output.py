@@ -32,13 +32,20 @@ def print_table(title: str, rows: Mapping[str, Any]) -> None:
 
     In a terminal values are wrapped at its width; elsewhere each stays on its line, for grep and for logs.
     """
-    shown = {name: _text(value) for name, value in rows.items() if value not in ("", None, {}, [], 0)}
+    shown = {
+        printable(name): printable(_text(value)) for name, value in rows.items() if value not in ("", None, {}, [], 0)
+    }
     indent = max(map(len, shown), default=0) + 2
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    typer.secho(title, bold=True)
+    typer.secho(printable(title), bold=True)
     for name, text in shown.items():
         lines = textwrap.wrap(text, max(columns - indent, _LEAST_WIDTH), break_on_hyphens=False)
         print(f"{name:<{indent}}" + f"\n{'':<{indent}}".join(lines))
+
+
+def printable(text: str) -> str:
+    """Return a text as it may go to a terminal: control characters, which files from strangers may hold, are escaped."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,16 +2,15 @@
 
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from mlipq.cli.output import counted, error_console
-from mlipq.labeling.run import Watcher
-
-if TYPE_CHECKING:
-    from mlipq.labeling.folder import Plan
+from mlipq.cli.output import error_console, printable
+from mlipq.errors import IncompleteError
 
 LINE_SECONDS = 10.0
 """Between plain lines."""
@@ -59,63 +58,55 @@ class Bar:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line that stays."""
-        self._console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(printable(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
-class JobProgress(Bar, Watcher):
-    """How a labeling job gets on."""
+class TransferBar(Bar):
+    """How many bytes have come."""
 
-    def __init__(self) -> None:
-        super().__init__("reading")
-        self._total = (0, 0.0)  # structures, predicted seconds
-        self._done = (0, 0, 0, 0.0)  # structures, atoms, failed, predicted seconds
-        self._history: deque[tuple[float, int, int, float]] = deque()
-        self.did_nothing = False
+    def __init__(self, doing: str) -> None:
+        super().__init__(doing)
+        self._doing = doing
+        self._history: deque[tuple[float, int]] = deque()
 
-    def planning(self, read: int) -> None:
-        self.show(f"{read:,} structures read")
-
-    def planned(self, plan: "Plan", missing: list[int], dashboard: str) -> None:
-        todo = [plan.partitions[index] for index in missing]
-        self._total = (sum(partition.n_structures for partition in todo), sum(partition.seconds for partition in todo))
-        self.begin("labeling", self._total[1])
-        kept = len(plan.partitions) - len(todo)
-        self.say(
-            f"labeling {counted(self._total[0], 'structure')} in {counted(len(todo), 'partition')}"
-            + (f" (of {len(plan.partitions):,})" if kept else "")
-            + (f"; dashboard {dashboard}" if dashboard else "")
-        )
-        self._history.append((time.monotonic(), 0, 0, 0.0))
-
-    def progress(self, message: dict[str, Any]) -> None:
-        structures, atoms, failed, cost = self._done
-        self._done = (
-            structures + message["structures"],
-            atoms + message["atoms"],
-            failed + message["failed"],
-            cost + message["cost"],
-        )
+    def at(self, done: int, total: int) -> None:
+        """Say that ``done`` of ``total`` bytes are there."""
         now = time.monotonic()
-        self._history.append((now, self._done[0], self._done[1], self._done[3]))
-        while now - self._history[0][0] > RATE_WINDOW and len(self._history) > 2:
+        if not self._history:
+            self.begin(self._doing, total)
+        self._history.append((now, done))
+        while now - self._history[0][0] > RATE_WINDOW:
             self._history.popleft()
-        self.show(self._text(), min(self._done[3], self._total[1]))
+        start, before = self._history[0]
+        rate = (done - before) / max(now - start, 1e-9)
+        left = f"{duration((total - done) / rate)} left" if rate > 0 else "waiting"
+        self.show(f"{self._amount(done, total, rate)}, {left}", done)
 
-    def nothing_to_do(self) -> None:
-        self.did_nothing = True
+    def _amount(self, done: int, total: int, rate: float) -> str:
+        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB, {rate / 1e6:,.1f} MB/s"
 
-    def warn(self, message: str) -> None:
-        self.say(f"warning: {message}", style="yellow")
 
-    def _text(self) -> str:
-        start, now = self._history[0], self._history[-1]
-        seconds = max(now[0] - start[0], 1e-9)
-        rate = (now[3] - start[3]) / seconds
-        left = max(self._total[1] - self._done[3], 0.0) / rate if rate > 0 else 0.0
-        return (
-            f"{self._done[0]:,} of {self._total[0]:,} structures, {(now[1] - start[1]) / seconds:,.0f} structures/s, "
-            f"{(now[2] - start[2]) / seconds:,.0f} atoms/s, {self._done[2]:,} failed, {duration(left)} left"
-        )
+class ReadingBar(TransferBar):
+    """How many structures were read."""
+
+    def _amount(self, done: int, total: int, rate: float) -> str:
+        return f"{done:,} of {total:,} structures, {rate:,.0f} structures/s"
+
+
+class ShardBar(TransferBar):
+    """How many shards were checked."""
+
+    def _amount(self, done: int, total: int, rate: float) -> str:
+        return f"{done:,} of {total:,} shards, {rate:,.1f} shards/s"
+
+
+@contextmanager
+def starting_over() -> Iterator[None]:
+    """Say of a verb that writes all or nothing, where it is interrupted, that it starts over: it is the exception."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise IncompleteError("interrupted, nothing is written; the same command starts over") from None
 
 
 def duration(seconds: float) -> str:

@@ -40,7 +40,7 @@ def plan(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Read, check and pack structures into partitions; the first step of labeling by hand."""
-    from mlipq.cli.progress import JobProgress
+    from mlipq.cli.job_progress import JobProgress
     from mlipq.labeling.finish import spans
     from mlipq.labeling.folder import OutputFolder
     from mlipq.labeling.plan import make_plan
@@ -68,7 +68,7 @@ def partition(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Label some partitions of a plan, one after the other on one core; what is done is skipped."""
-    from mlipq.cli.progress import JobProgress
+    from mlipq.cli.job_progress import JobProgress
     from mlipq.labeling.folder import OutputFolder
     from mlipq.labeling.partition import PartitionTask
     from mlipq.labeling.runner import run_serially

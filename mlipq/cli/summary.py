@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from mlipq.cli.output import counted, print_json, print_table
 
 if TYPE_CHECKING:
-    from mlipq.cli.progress import JobProgress
+    from mlipq.cli.job_progress import JobProgress
     from mlipq.labeling.folder import OutputFolder, Plan
     from mlipq.labeling.job import Job
     from mlipq.store import Manifest

@@ -1,23 +1,18 @@
 """Turn done partitions into a dataset: check every shard, then write ledger and manifest."""
 
-import csv
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from mlipq.errors import CheckError, IncompleteError
-from mlipq.labeling.folder import Duplicate, Failure, OutputFolder, Plan, plan_digest
-from mlipq.store import Manifest, Table, committing, read_shard, sha256_file
+from mlipq.labeling.folder import Duplicate, OutputFolder, Plan, plan_digest
+from mlipq.store import Manifest, Table, read_shard, sha256_file
+from mlipq.store.failures import Failure, write_failures
 from mlipq.store.manifest import Conflict, Provenance
 from mlipq.store.statistics import Summary, summarise
 from mlipq.store.tally import Tally
-
-LEDGER_TEXT = 10_000
-"""Characters of a name or message in ``failures.csv``."""
 
 
 def finish(folder: OutputFolder) -> Manifest:
@@ -53,8 +48,11 @@ def _finish(folder: OutputFolder, plan: Plan) -> Manifest:
         )
     tally = Tally()
     found = summarise(_intact(folder, plan, tally), partial(_again, folder, plan))
-    failures = _write_failures(folder, plan)
+    failures = write_failures(folder.failures_file, _failures(folder, plan))
     manifest = _manifest(folder, plan, tally, found, failures)
+    before = finished(folder, plan)
+    if before is not None:  # finished once more: the same structures, so splits made meanwhile hold
+        manifest = manifest.model_copy(update={"splits": before.splits})
     manifest.write(folder.manifest_file)
     folder.clear_temporaries()
     return manifest
@@ -84,30 +82,11 @@ def spans(indices: list[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def _write_failures(folder: OutputFolder, plan: Plan) -> Counter[str]:
-    """Write the failure ledger row by row; return how often each class of failure occurs."""
-    counts: Counter[str] = Counter()
-    with committing(folder.failures_file) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
-        writer = csv.DictWriter(text, list(Failure.model_fields), lineterminator="\n")
-        writer.writeheader()
-        for failure in _failures(folder, plan):
-            counts[failure.error] += 1
-            writer.writerow({name: _one_line(value) for name, value in failure.model_dump().items()})
-        text.detach()
-    return counts
-
-
 def _failures(folder: OutputFolder, plan: Plan) -> Iterator[Failure]:
     with folder.rejected_file.open(encoding="utf-8") as file:
         yield from map(Failure.model_validate_json, file)
     for sidecar in folder.sidecars(plan):
         yield from sidecar.failures
-
-
-def _one_line(value: Any) -> Any:
-    """Keep a text of the ledger on its line, in a length that every reader of CSV takes."""
-    return " ".join(value.split())[:LEDGER_TEXT] if isinstance(value, str) else value
 
 
 def _manifest(folder: OutputFolder, plan: Plan, tally: Tally, found: Summary, failures: Counter[str]) -> Manifest:

@@ -13,24 +13,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlipq.errors import CheckError, InputError
+from mlipq.store import strict_json
 from mlipq.store.commit import TEMPORARY_PREFIX
+from mlipq.store.failures import FAILURES, Failure
 
 SUFFIX = {"zarr": ".zarr.zip", "h5": ".h5"}
-
-
-class Failure(BaseModel):
-    """One row of the failure ledger."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    identity: str
-    source_file: str
-    source_index: int
-    name: str
-    error: str
-    message: str
-    attempts: int
-    seconds: float
 
 
 class Duplicate(BaseModel):
@@ -141,7 +128,7 @@ class OutputFolder:
 
     @property
     def failures_file(self) -> Path:
-        return self.path / "failures.csv"
+        return self.path / FAILURES
 
     @property
     def rejected_file(self) -> Path:
@@ -205,9 +192,11 @@ class OutputFolder:
     def sidecar(self, index: int) -> Sidecar | None:
         """Return the sidecar of a partition that is done, else ``None``: shard and sidecar exist and the size agrees."""
         try:
-            sidecar = Sidecar.model_validate_json(self.sidecar_file(index).read_bytes())
+            data = self.sidecar_file(index).read_bytes()
+            strict_json.loads(data)
+            sidecar = Sidecar.model_validate_json(data)
             agrees = (self.shards / sidecar.file).stat().st_size == sidecar.bytes
-        except (OSError, ValidationError):
+        except (OSError, ValueError):  # ValidationError is one
             return None
         return sidecar if agrees else None
 

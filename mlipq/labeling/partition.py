@@ -11,12 +11,13 @@ import numpy as np
 
 from mlipq.errors import CheckError, InputError, LabelError
 from mlipq.labeling.child import Labeler, LabelingChild, Labelled, worker_child
-from mlipq.labeling.folder import Failure, OutputFolder, Plan, Sidecar, differences
+from mlipq.labeling.folder import OutputFolder, Plan, Sidecar, differences
 from mlipq.labeling.job import LabelerSettings, Limits
 from mlipq.labeling.runner import Report
 from mlipq.process import Arrays
 from mlipq.schema import ArraySpec
 from mlipq.store import Table, commit_json, read_shard, sha256_file, structure_at, write_shard
+from mlipq.store.failures import Failure
 from mlipq.structures.structure import Structure, identity_hex
 
 REPORT_SECONDS = 1.0

@@ -20,11 +20,12 @@ from mlipq.labeling.folder import (
     plan_digest,
 )
 from mlipq.labeling.job import Job
-from mlipq.labeling.ledgers import Ledgers, Seen
+from mlipq.labeling.ledgers import Ledgers
 from mlipq.labeling.sources import Source, unchanged
 from mlipq.schema import ArraySpec, Flag
 from mlipq.store import commit_json, pack, sync_folder, unwritable, write_shard
 from mlipq.store.commit import TEMPORARY_PREFIX
+from mlipq.store.seen import Seen
 from mlipq.structures import Rejected, Structure
 
 PARTITION_SHARE = 32

@@ -1,13 +1,16 @@
 """Shards on disk: Zarr and HDF5, the manifest, the lazy reader of many shards, and exporters."""
 
-from mlipq.store.cache import CachedDataset, cached_datasets, remove_cached
 from mlipq.store.columns import join_specs
 from mlipq.store.commit import commit_bytes, commit_json, committing, sha256_file, sync_folder, unwritable
-from mlipq.store.dataset import Column, Dataset, open_dataset
-from mlipq.store.export import export
-from mlipq.store.files import open_shard, read_shard, shard_problems, write_shard
+from mlipq.store.exporters import export
 from mlipq.store.manifest import Manifest, ShardEntry
 from mlipq.store.packing import atoms_at, pack, structure_at
+from mlipq.store.reader.cache import CachedDataset, cached_datasets, remove_cached
+from mlipq.store.reader.column import Column
+from mlipq.store.reader.dataset import Dataset
+from mlipq.store.reader.opening import open_dataset
+from mlipq.store.reader.streaming import streamed_dataset
+from mlipq.store.shards.files import open_shard, read_shard, shard_problems, write_shard
 from mlipq.store.table import Table
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "remove_cached",
     "sha256_file",
     "shard_problems",
+    "streamed_dataset",
     "structure_at",
     "sync_folder",
     "unwritable",

@@ -31,6 +31,7 @@ from mlipq.store.table import Table
 FROM_INPUT = "As the input file gave it"
 EXACT_INTEGERS = 2**53
 """Up to here every integer is a float of its own."""
+STORED_DTYPES = {"bool", "str", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"}
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -191,11 +192,17 @@ def conform(table: Table, specs: Mapping[str, ArraySpec]) -> Table:
     for name, spec in specs.items():
         if name in table.arrays:
             arrays[name] = _convert(table.arrays[name], counts, table.specs[name], spec)
-        elif name in KNOWN_ARRAYS and not spec.optional:
+        elif not _may_be_missing(spec) and (len(table) or name in KNOWN_ARRAYS):
             raise CheckError(f"array {name} is missing; every shard of this dataset must have it")
         else:
             arrays[name] = missing_rows(spec, table.n_atoms if spec.level == "atom" else len(table))
     return Table(arrays, dict(specs))
+
+
+def _may_be_missing(spec: ArraySpec) -> bool:
+    """True where nothing has a value: no optional array of the schema, NaN, or no text."""
+    known = KNOWN_ARRAYS.get(spec.name)
+    return known.optional if known else numpy_dtype(spec).kind not in "biu"
 
 
 def _convert(values: NDArray, counts: NDArray, source: ArraySpec, target: ArraySpec) -> NDArray:

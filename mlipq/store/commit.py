@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from mlipq.errors import IncompleteError, InputError, MlipqError
+from mlipq.errors import CheckError, IncompleteError, InputError, MlipqError
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 """What JSON can say."""
@@ -119,10 +119,37 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_file(path: Path) -> None:
+    """Flush a file that another library wrote to disk."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Compare a file with the hash that it should have.
+
+    Raises
+    ------
+    CheckError
+        If it has another one.
+    InputError
+        If it cannot be read.
+    """
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}") from error
+    if found != expected:
+        raise CheckError(
+            f"{path}: expected sha256 {expected[:16]}…, found {found[:16]}…; the file was changed or damaged: restore it, "
+            "or label its partition again"
+        )
 
 
 def unwritable(path: Path, error: OSError) -> MlipqError:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
 from mlipq.errors import InputError
@@ -39,3 +39,14 @@ def bits_of(symbols: Iterable[str]) -> NDArray[np.uint64]:
             raise InputError(f"{symbol!r} is no element; symbols look like Fe or C")
         words[z // 64] |= np.uint64(1) << np.uint64(z % 64)
     return words
+
+
+def symbols_of(bits: NDArray[np.uint64]) -> list[str]:
+    """Return the elements of ``(2,)`` u8 bits, by atomic number.
+
+    Examples
+    --------
+    >>> symbols_of(bits_of(["O", "H", "Au"]))
+    ['H', 'O', 'Au']
+    """
+    return [symbol for z, symbol in enumerate(chemical_symbols) if int(bits[z // 64]) >> (z % 64) & 1]

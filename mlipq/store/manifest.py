@@ -1,8 +1,10 @@
 """The manifest: what a dataset holds, checked against one model whenever it is read."""
 
 import re
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+import unicodedata
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -11,25 +13,55 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeIn
 
 from mlipq.errors import CheckError, InputError
 from mlipq.schema import ArraySpec
+from mlipq.store import strict_json
 from mlipq.store.commit import commit_json, sha256_file
-from mlipq.store.names import is_array_name
+from mlipq.store.shards.shard import MAX_SHARD_BYTES
+from mlipq.store.shards.validation import spec_problems
 from mlipq.store.table import Table
 
 MANIFEST = "manifest.json"
 """Name of the manifest in a dataset's folder."""
 
+PULLED = "pulled.json"
+"""Name of the file in a folder that a version was pulled to: its shards may be partly missing."""
+
+
+MAX_MANIFEST_BYTES = 1 << 26
+"""Larger ones are not read; a shard takes some 300 bytes of it."""
+
+_IDENTITY_BYTES = 16
+"""Of each structure, and no compressor makes them fewer."""
+_ATOM_BYTES = 25
+"""Of each atom in memory: its number and its position."""
+_SPLIT_LINE_BYTES = 98
+"""Of each structure in a split at most: an identity, the name of a part, a comma, the end of the line."""
+
 
 def _inside(file: str) -> str:
-    path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts or not path.parts or re.search(r"[\\\0]|^[A-Za-z]:", file):
-        raise ValueError("a file of a dataset is named relative to its folder and stays inside it")
+    odd = len(file.encode()) > 255 or not file.isprintable() or re.search(r"\\|^[A-Za-z]:", file)
+    if odd or any(not part or part.startswith(".") for part in file.split("/")):
+        raise ValueError("a file of a dataset is named relative to its folder and stays inside it, in no hidden folder")
+    if _folded(file) in (MANIFEST, PULLED):
+        raise ValueError(f"{file} is not one of the files that a manifest lists")
     return file
 
 
-def _named(spec: ArraySpec) -> ArraySpec:
-    if not is_array_name(spec.name):
-        raise ValueError(f"array {spec.name!r} is not in the schema; others are named <source>/<name>")
+def _folded(file: str) -> str:
+    """Return a name as file systems see it that tell neither case nor ways to write an accent apart."""
+    return unicodedata.normalize("NFC", file).casefold()
+
+
+def _storable(spec: ArraySpec) -> ArraySpec:
+    problems = spec_problems(spec)
+    if problems:
+        raise ValueError("; ".join(problems))
     return spec
+
+
+def _elements(symbols: list[str]) -> list[str]:
+    if symbols != [symbol for symbol in chemical_symbols[1:] if symbol in symbols]:
+        raise ValueError("elements are listed by their symbols, each once, by atomic number")
+    return symbols
 
 
 InsideFile = Annotated[str, AfterValidator(_inside)]
@@ -45,7 +77,7 @@ class FileEntry(_Record):
     """A file of the dataset; ``file`` is relative to the manifest's folder, with forward slashes."""
 
     file: InsideFile
-    bytes: NonNegativeInt
+    bytes: Annotated[int, Field(ge=0, lt=1 << 40)]
     sha256: Sha256
 
 
@@ -55,7 +87,15 @@ class ShardEntry(FileEntry):
     urls: list[str] = []
     n_structures: NonNegativeInt
     n_atoms: NonNegativeInt
-    elements: list[str]
+    elements: Annotated[list[str], AfterValidator(_elements)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        identities, atoms = self.n_structures * _IDENTITY_BYTES, self.n_atoms * _ATOM_BYTES
+        if self.n_structures > self.n_atoms or identities > self.bytes or max(identities, atoms) > MAX_SHARD_BYTES:
+            what = f"{self.n_structures:,} structures with {self.n_atoms:,} atoms"
+            raise ValueError(f"a shard of {self.bytes:,} bytes cannot hold {what}")
+        return self
 
     @classmethod
     def of(cls, folder: Path, file: str, table: Table) -> Self:
@@ -127,6 +167,13 @@ class Split(FileEntry):
     made_by: str = ""
     counts: dict[str, NonNegativeInt]
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        structures = sum(self.counts.values())
+        if self.bytes > _SPLIT_LINE_BYTES * (structures + 1):
+            raise ValueError(f"a split of {structures:,} structures cannot have {self.bytes:,} bytes")
+        return self
+
 
 class Manifest(_Record):
     """Everything that a dataset says of itself. Name, version, licence and citation are empty until publishing.
@@ -142,7 +189,7 @@ class Manifest(_Record):
     citation: str = ""
     level_of_theory: str = ""
     shards: list[ShardEntry]
-    arrays: list[Annotated[ArraySpec, AfterValidator(_named)]]
+    arrays: list[Annotated[ArraySpec, AfterValidator(_storable)]]
     statistics: dict[str, ArrayStatistics] = {}
     reference_energies: dict[str, ReferenceEnergies] = {}
     quality: dict[str, NonNegativeInt] = {}
@@ -159,8 +206,13 @@ class Manifest(_Record):
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         files: list[FileEntry] = [*self.shards, *self.splits.values(), *self.documents]
-        _refuse_repeats("file", [entry.file for entry in files])
-        _refuse_repeats("array", [spec.name for spec in self.arrays])
+        _refuse_repeats("file", (_folded(entry.file) for entry in files))
+        _refuse_repeats("array", (spec.name for spec in self.arrays))
+        # with the slash before every other character, what lies below a name comes right behind it
+        for one, next_one in pairwise(sorted(_folded(entry.file).replace("/", "\0") for entry in files)):
+            if next_one.startswith(f"{one}\0"):
+                one = one.replace("\0", "/")
+                raise ValueError(f"{one} is listed as a file, and as a folder of another one")
         return self
 
     @property
@@ -190,22 +242,54 @@ class Manifest(_Record):
             If it is not JSON, or a field is missing, unknown or wrong; the message names file and field.
         """
         try:
-            return cls.model_validate_json(path.read_bytes(), strict=True)
+            if not path.is_file() and path.exists():
+                raise InputError(f"{path} is no file")  # of a device or pipe, reading has no end
+            with open(path, "rb") as file:
+                data = file.read(MAX_MANIFEST_BYTES + 1)
         except FileNotFoundError as error:
             hint = "it is no dataset, or its job is not finished (see: mlipq status)"
             raise InputError(f"{path} cannot be opened: {error.strerror}; {hint}") from None
         except OSError as error:
             raise InputError(f"{path} cannot be opened: {error.strerror}") from error
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise CheckError(f"{path} is larger than any manifest, which has {MAX_MANIFEST_BYTES:,} bytes at most")
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, name: str) -> Self:
+        """Check a manifest given as the bytes of its file, which messages call ``name``; errors as in :meth:`read`."""
+        try:
+            strict_json.loads(data)
+            return cls.model_validate_json(data, strict=True)
         except ValidationError as error:
             fields = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()[:5]]
-            raise CheckError(f"{path} is not a valid manifest: {'; '.join(fields)}. Restore the file.") from error
+            raise CheckError(f"{name} is not a valid manifest: {'; '.join(fields)}. Restore the file.") from error
+        except ValueError as error:
+            raise CheckError(f"{name} is not a valid manifest: {error}. Restore the file.") from error
 
     def write(self, path: Path) -> None:
         """Write the manifest atomically, as JSON with sorted keys: equal manifests give equal bytes."""
         commit_json(path, self.model_dump(mode="json"))
 
 
-def _refuse_repeats(what: str, names: Sequence[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if repeated:
-        raise ValueError(f"{what} {repeated[0]} is listed twice")
+def read_listed(folder: Path, file: str) -> bytes:
+    """Return a small file that the manifest in ``folder`` lists, such as a split.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    path = folder / file
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror}; restore it") from error
+
+
+def _refuse_repeats(what: str, names: Iterable[str]) -> None:
+    met = set()
+    for name in names:
+        if name in met:
+            raise ValueError(f"{what} {name} is listed twice")
+        met.add(name)

@@ -1,6 +1,8 @@
 """Reading what users have: files, charge and spin, identity, reference labels."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlipq.lazy import loader
 
 if TYPE_CHECKING:
     from mlipq.structures.atoms import from_atoms
@@ -26,21 +28,15 @@ __all__ = [
     "rounded",
 ]
 
-_HOMES = {
-    "atoms": ("from_atoms",),
-    "inputs": ("InputFile", "find_inputs"),
-    "options": ("ReadOptions", "Rejected"),
-    "read": ("read_structures",),
-    "reference": ("KINDS", "ReferenceSpec"),
-    "structure": ("Structure", "identity", "identity_hex", "identity_words", "rounded"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: workers and children never read files, and ASE's readers cost them half a second and 50 MB.
-    home = next((module for module, names in _HOMES.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module 'mlipq.structures' has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"mlipq.structures.{home}"), name)
+# Workers and children never read files, and ASE's readers cost them half a second and 50 MB.
+__getattr__ = loader(
+    __name__,
+    {
+        "atoms": ("from_atoms",),
+        "inputs": ("InputFile", "find_inputs"),
+        "options": ("ReadOptions", "Rejected"),
+        "read": ("read_structures",),
+        "reference": ("KINDS", "ReferenceSpec"),
+        "structure": ("Structure", "identity", "identity_hex", "identity_words", "rounded"),
+    },
+)

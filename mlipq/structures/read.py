@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.io.formats import ioformats
 
 from mlipq.errors import InputError
+from mlipq.structures.ase_db import row_atoms
 from mlipq.structures.atoms import from_atoms
 from mlipq.structures.compression import SUFFIXES, open_plain, reading
 from mlipq.structures.inputs import InputFile
@@ -114,16 +115,8 @@ def _iread(source: Any, kind: str) -> Iterator[Atoms]:
 
 
 def _rows(source: Any, kind: str) -> Iterator[Atoms]:
-    """Read an ASE database with its key-value pairs, which ``ase.io`` drops: charge and spin may stand there.
-
-    A pair named ``charge`` is hidden by the property ``AtomsRow.charge``, the sum of the initial charges; hence ``vars``.
-    """
     with ase.db.connect(source, type=kind, serial=True) as database:
-        for row in database.select():
-            atoms = row.toatoms()
-            atoms.info.update(row.get("data") or {})
-            atoms.info.update({key: vars(row)[key] for key in row.key_value_pairs})
-            yield atoms
+        yield from map(row_atoms, database.select())
 
 
 def _ase_source(file: InputFile) -> Any:

@@ -4,14 +4,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
 
+from benchmarks.storage import shuffle, streaming
 from benchmarks.storage.contestants import CONTESTANTS, TRAINING
 from benchmarks.storage.structures import copied, make_source, write_dataset
 from mlipq.schema import GFN1_ARRAYS
-from mlipq.store import Table, pack
+from mlipq.store import Manifest, Table, open_dataset, pack
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +48,20 @@ def test_a_contestant_returns_what_was_stored(tmp_path, monkeypatch, table, name
             np.testing.assert_array_equal(found[array], expected.arrays[array])
 
 
+def test_the_variance_of_batches_is_known_at_both_ends():
+    values = np.repeat(np.arange(40.0), shuffle.BATCH)[:, None]  # sorted: a block is all of one kind
+    assert shuffle.variance(values, shuffle.BATCH, 1, seed=0) == pytest.approx(shuffle.BATCH)
+    throughout = [shuffle.variance(values, 64, 1000, seed) for seed in range(20)]
+    assert np.mean(throughout) == pytest.approx(1, abs=0.15)
+
+
+def test_bytes_are_those_of_the_chunks(tmp_path, table):
+    write_dataset([table], tmp_path / "ds", ".zarr.zip")
+    dataset = open_dataset(tmp_path / "ds")
+    assert shuffle.moved(dataset, None, len(table)) == 1  # each array is one chunk
+    assert shuffle.moved(dataset, ["positions"], 1) == len(table)
+
+
 def test_copies_are_the_same_molecules_turned(table):
     copies = copied(table, np.random.default_rng(0))
     for row in range(len(table)):
@@ -76,3 +92,17 @@ def test_compare_runs(tmp_path, table):
     results = json.loads((tmp_path / "results.json").read_text())
     assert [row["contestant"] for row in results["rows"]] == ["mlipq zarr", "mlipq zarr, materialised", "extxyz (ASE)"]
     assert all(row["random_ms"]["repeats"] == 2 and row["bytes_per_atom"] > 0 for row in results["rows"])
+
+
+def test_bytes_are_those_that_the_server_sends(tmp_path, table):
+    write_dataset([table], tmp_path / "ds", ".zarr.zip")
+    manifest = Manifest.read(tmp_path / "ds/manifest.json")
+    manifest.model_copy(update={"name": "few", "version": "1.0.0"}).write(tmp_path / "ds/manifest.json")
+    shard = tmp_path / "ds" / manifest.shards[0].file
+    with streaming.served(tmp_path / "ds") as server:
+        for read in streaming.readings(len(table), np.random.default_rng(0), batch=8).values():
+            found = streaming.moved(server, ["positions"], read)
+            assert 1 <= found["requests"] <= 3
+            assert server.n_bytes < shard.stat().st_size + found["requests"] * 200
+        answer = urlopen(f"{server.url.rpartition('/')[0]}/{manifest.shards[0].file}").read()
+    assert answer == shard.read_bytes()

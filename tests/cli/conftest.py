@@ -1,34 +1,9 @@
 """The command line as a user meets it: what it prints, what it leaves, how it ends."""
 
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import WATER, Ended, run_apart
-
-from mlipq.cli.main import main
-
-
-@pytest.fixture
-def mlipq(monkeypatch, capfd, tmp_path) -> Callable[..., Ended]:
-    """Run the command line in this process, in an empty folder: ``mlipq("label", "water.xyz", "-o", "out")``."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["mlipq", *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
-        capfd.readouterr()
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        code = ended.value.code
-        return Ended(code if isinstance(code, int) else 0, *capfd.readouterr())
-
-    return run
+from command import WATER, run_apart
 
 
 @pytest.fixture(scope="session")

@@ -91,6 +91,21 @@ def test_an_export_to_shards_verifies(mlipq, finished, form):
     assert "there already" in again.err
 
 
+@pytest.mark.parametrize(
+    ("to", "made", "said"),
+    [
+        ("mace", "out-mace.xyz", "\nno isolated atoms, as gfn1/energy of H, O is unknown: give MACE its --E0s"),
+        ("fairchem", "out-fairchem", ""),
+        ("parquet", "out-parquet", ""),
+        ("h5", "out-h5", "; gfn1/energy is there under this name"),
+    ],
+)
+def test_an_export_needs_no_name_for_what_it_writes(mlipq, finished, to, made, said):
+    ended = mlipq("export", finished, "--to", to, "--energy", "gfn1/energy")
+    assert (ended.code, ended.out) == (0, f"1 structure written to {made}{said}\n")
+    assert Path(made).exists()
+
+
 def test_an_export_never_replaces_a_file(mlipq, finished, water):
     before = water.read_bytes()
     ended = mlipq("export", finished, "--to", "extxyz", "-o", water)

@@ -2,7 +2,7 @@
 
 import pytest
 
-VERBS = ["label", "plan", "partition", "finish", "status", "info", "verify", "export", "doctor"]
+VERBS = ["label", "plan", "partition", "finish", "status", "info", "verify", "export", "import", "doctor"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -51,9 +51,9 @@ def test_version(mlipq):
         (["partition", "out", "0"], "begin with: mlipq label FILES -o out"),
         (["finish", "out"], "begin with: mlipq label FILES -o out"),
         (["status", "out"], "begin with: mlipq label FILES -o out"),
-        (["info", "out"], "out cannot be opened: no such file or folder"),
-        (["verify", "out"], "out cannot be opened: no such file or folder"),
-        (["export", "out", "--to", "h5", "-o", "out"], "out cannot be opened: no such file or folder"),
+        (["info", "out"], "out: no such file or folder"),
+        (["verify", "out"], "out: no such file or folder"),
+        (["export", "out", "--to", "h5", "-o", "out"], "out: no such file or folder"),
         (["info", "water.xyz"], "not a dataset"),
         (["verify", "water.xyz"], "not a dataset"),
         (["info", ".", "--failures"], "there is no failures.csv here"),

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from molecules import SPECS, g2_table, make_dataset, molecule
 
 from mlipq.errors import CheckError, InputError
-from mlipq.store import Manifest, Table, atoms_at, chunks, export, join_specs, open_dataset, pack, write_shard
-from mlipq.store import rows as rows_module
-from mlipq.store import shard as shard_module
+from mlipq.store import Manifest, Table, atoms_at, export, join_specs, open_dataset, pack, write_shard
+from mlipq.store.checking.verify import verify_dataset
 from mlipq.store.columns import conform
+from mlipq.store.reader import rows as rows_module
+from mlipq.store.shards import chunks
+from mlipq.store.shards import shard as shard_module
 from mlipq.store.statistics import summarise
-from mlipq.store.verify import verify_dataset
 
 CUTS = [(0, 15), (15, 15), (15, 16), (16, 40)]
 N = 40
@@ -269,7 +270,7 @@ print(len({ds["gfn1/energy"][:].tobytes() for ds in datasets}) == 1)
 
 @pytest.mark.parametrize("suffix", [".zarr.zip", ".h5"])
 def test_several_datasets_where_a_process_may_open_few_files(tmp_path, suffix):
-    folder = make_dataset(tmp_path / "ds", [g2_table(i, i + 1, gfn1=True) for i in range(20)], [suffix] * 20)
+    folder = make_dataset(tmp_path / "ds", [g2_table(i, i + 1, gfn1=True) for i in range(12)], [suffix] * 12)
     done = subprocess.run([sys.executable, "-c", FIVE_DATASETS, folder], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "True", done.stderr
 

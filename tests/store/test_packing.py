@@ -10,7 +10,7 @@ from mlipq.errors import CheckError, InputError
 from mlipq.schema import STRUCTURE_ARRAYS
 from mlipq.store import Table, atoms_at, join_specs, pack, structure_at
 from mlipq.store.columns import conform
-from mlipq.store.validation import table_problems
+from mlipq.store.shards.validation import table_problems
 from mlipq.structures.structure import Structure
 
 

@@ -1,0 +1,1 @@
+"""Bytes from anywhere: opened where they are, moved, resumed, and hashed before they count."""

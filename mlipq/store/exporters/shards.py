@@ -1,0 +1,88 @@
+"""A dataset's arrays in shards of one format, with a manifest: a dataset again."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from mlipq.store.commit import commit_bytes
+from mlipq.store.exporters.exporter import Progress
+from mlipq.store.exporters.labels import Labels
+from mlipq.store.manifest import MANIFEST, Manifest, Split
+from mlipq.store.reader.dataset import Dataset
+from mlipq.store.shards.files import open_shard, write_shard
+from mlipq.store.splits import split_bytes
+from mlipq.store.statistics import summarise
+from mlipq.store.tally import Tally
+
+
+def write_dataset(dataset: Dataset, folder: Path, labels: Labels, progress: Progress, suffix: str) -> int:
+    """Write every array in shards of this format, one for each that holds structures, and the manifest and splits.
+
+    The manifest of a whole dataset says what it said, but for name and version: those are of files with other bytes. That
+    of a selection, or of a single shard, counts its own.
+    """
+    (folder / "shards").mkdir()
+    tally = Tally()
+    done = 0
+    for file, table in zip(dataset.files, dataset.tables(), strict=True):
+        if len(table):
+            name = f"shards/part-{len(tally.entries):05d}{suffix}"
+            tally.add(name, *write_shard(folder / name, table, _attributes(file)), table)
+            labels.count_gaps(table)
+        done += len(table)
+        progress(done, len(dataset))
+    own = {"shards": tally.entries, "documents": [], "name": "", "version": ""}
+    manifest = _manifest(dataset, tally).model_copy(update=own)
+    splits = _write_splits(dataset, manifest, folder)
+    manifest.model_copy(update={"splits": splits}).write(folder / MANIFEST)
+    return done
+
+
+def _attributes(file: Path) -> dict:
+    """What the shard says of itself, where it is on this machine."""
+    if not file.is_file():
+        return {}
+    with open_shard(file) as shard:
+        return shard.attributes
+
+
+def _manifest(dataset: Dataset, tally: Tally) -> Manifest:
+    whole = dataset.manifest
+    if whole and not dataset.missing and len(dataset) == whole.n_structures:
+        return whole
+    found = summarise(dataset.tables(), partial(dataset.tables))
+    counted = Manifest(
+        shards=tally.entries,
+        arrays=list(dataset.specs.values()),
+        statistics=found.statistics,
+        reference_energies=found.reference_energies,
+        outliers=found.outliers,
+        quality=dict(tally.flags),
+        scf_attempts=dict(tally.attempts),
+    )
+    if whole is None:
+        return counted
+    carried = {"licence", "citation", "level_of_theory", "provenance", "splits"}
+    return counted.model_copy(update={name: getattr(whole, name) for name in carried})
+
+
+def _write_splits(dataset: Dataset, manifest: Manifest, folder: Path) -> dict[str, Split]:
+    """Write the splits with the parts of these structures alone."""
+    splits = {}
+    for name, split in manifest.splits.items():
+        identities = dataset["identity"][:]
+        parts = dataset.split(name).of(identities)
+        data = split_bytes(identities[parts != ""], parts[parts != ""])
+        (folder / split.file).parent.mkdir(exist_ok=True)
+        commit_bytes(folder / split.file, data)
+        names, counts = np.unique(parts[parts != ""], return_counts=True)
+        splits[name] = Split(
+            file=split.file,
+            bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            made_by=split.made_by,
+            counts=dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        )
+    return splits

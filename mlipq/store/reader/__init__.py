@@ -1,0 +1,1 @@
+"""Many shards read as one dataset: lazily, selected, shuffled, materialised, streamed."""

@@ -1,0 +1,60 @@
+"""JSON from strangers: one meaning, or an error."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import NoReturn, cast
+
+from mlipq.store.commit import Json
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def loads(data: bytes) -> Json:
+    """Return the value that a JSON text states.
+
+    JSON itself leaves open what a key means that an object has twice, and programs differ: what one checks is not what another
+    reads. So such a text is refused, and so is what no JSON is, though Python reads it: NaN, infinities, other encodings than
+    UTF-8, half a surrogate pair.
+
+    Raises
+    ------
+    ValueError
+        If the text is refused; the message says why.
+    """
+    try:
+        text = data.decode("utf-8")
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        if text and error.pos == 0:
+            raise ValueError(f"expected JSON, got what begins with {text[:20]!r}") from None
+        raise
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if _SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return cast(Json, value)
+
+
+def _once(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key[:100]!r} stands there twice in one object")
+        found[key] = value
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text:.40} is larger than any number")
+    return number
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_number)
