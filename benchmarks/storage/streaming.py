@@ -67,8 +67,8 @@ class Handler(BaseHTTPRequestHandler):
         if asked:
             head += f"Content-Range: bytes {start}-{stop - 1}/{len(data)}\r\n"
         answer = f"{head}\r\n".encode() + data[start:stop]
+        self.server.count(len(answer))  # before who asked can go on
         self.wfile.write(answer)
-        self.server.count(len(answer))
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""
