@@ -8,22 +8,16 @@ stay in source order.
 """
 
 import gzip
-import hashlib
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import mlipq
-from datasets.samples.build import Frame, frames
+from datasets.samples.build import Frame, frames, ranked
 
 SEED = b"mlipq samples-gfn1 1"
 COUNTS = {"test": 400, "pool": 1600}
 DATASETS = Path(__file__).parents[1]
-
-
-def rank(frame: Frame) -> bytes:
-    """Decides which frames are chosen."""
-    return hashlib.sha256(SEED + frame.text.encode()).digest()
 
 
 def main() -> None:
@@ -33,6 +27,7 @@ def main() -> None:
     everything = list(frames(gzip.decompress(source.read_bytes()).decode()))
     bundled = {f.text for f in frames(gzip.decompress((DATASETS / "samples" / "qm7.extxyz.gz").read_bytes()).decode())}
     chosen: dict[int, Frame] = {}
+    rank = ranked(SEED)
     for part, count in COUNTS.items():
         rows = qm7.select(split=part)["source_index"][:].tolist()
         first = sorted(rows, key=lambda row: (everything[row].text not in bundled, rank(everything[row])))[:count]

@@ -40,7 +40,7 @@ class Frame:
     @cached_property
     def rank(self) -> bytes:
         """Decides which frame is drawn first."""
-        return hashlib.sha256(SEED + self.text.encode()).digest()
+        return ranked(SEED)(self)
 
     @property
     def n_atoms(self) -> int:
@@ -73,6 +73,11 @@ class Frame:
         if found is None:
             raise SystemExit(f"no integer {key!r} in this comment line: {self.lines[1]}")
         return int(found[1])
+
+
+def ranked(seed: bytes) -> Callable[[Frame], bytes]:
+    """Return what puts frames in a random order, the same everywhere: the SHA-256 of the seed and a frame's text."""
+    return lambda frame: hashlib.sha256(seed + frame.text.encode()).digest()
 
 
 Traits = Callable[[Frame], Iterable[Hashable]]

@@ -8,21 +8,15 @@ calculation makes of them. Frames are copied verbatim and stay in source order.
 """
 
 import gzip
-import hashlib
 import sys
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from datasets.samples.build import D_METALS, Frame, frames
+from datasets.samples.build import D_METALS, Frame, frames, ranked
 
 SEED = b"mlipq tmqm-2k 1"
 COUNT, LEAST = 2000, 10
-
-
-def rank(frame: Frame) -> bytes:
-    """Decides which frames are chosen."""
-    return hashlib.sha256(SEED + frame.text.encode()).digest()
 
 
 def shares(available: Counter[str]) -> Counter[str]:
@@ -48,7 +42,7 @@ def main() -> None:
         metals.setdefault(metal, []).append(frame)
     chosen: set[int] = set()
     for metal, count in shares(Counter({metal: len(of) for metal, of in metals.items()})).items():
-        chosen.update(id(frame) for frame in sorted(metals[metal], key=rank)[:count])
+        chosen.update(id(frame) for frame in sorted(metals[metal], key=ranked(SEED))[:count])
     text = "".join(frame.text for frame in everything if id(frame) in chosen)
     target.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
 

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, model_validator
 
 from mlipq import resources
-from mlipq.errors import CheckError, InputError
+from mlipq.errors import InputError
 from mlipq.hub.refs import DatasetRef, Version
 from mlipq.hub.transfer.download import read_bytes
 from mlipq.hub.transfer.locations import beside, canonical, scheme, shown
@@ -133,14 +133,7 @@ class Catalogue(_Record):
         CheckError
             If it is not JSON, or a field is missing, unknown or wrong.
         """
-        try:
-            strict_json.loads(data)
-            return cls.model_validate_json(data, strict=True)
-        except ValidationError as error:
-            fields = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()[:5]]
-            raise CheckError(f"{name} is not a valid catalogue: {'; '.join(fields)}. {_RESTORE}") from error
-        except ValueError as error:
-            raise CheckError(f"{name} is not a valid catalogue: {error}. {_RESTORE}") from error
+        return strict_json.record(cls, data, f"{name} is not a valid catalogue", _RESTORE)
 
     def write(self, path: Path) -> None:
         """Write the catalogue atomically, as JSON with sorted keys."""

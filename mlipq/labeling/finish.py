@@ -92,14 +92,9 @@ def _failures(folder: OutputFolder, plan: Plan) -> Iterator[Failure]:
 def _manifest(folder: OutputFolder, plan: Plan, tally: Tally, found: Summary, failures: Counter[str]) -> Manifest:
     digest = hashlib.sha256(json.dumps(plan_digest(plan), sort_keys=True).encode()).hexdigest()
     return Manifest(
+        **tally.fields(),
+        **vars(found),
         level_of_theory=plan.settings["labeler"]["level_of_theory"],
-        shards=tally.entries,
-        arrays=tally.arrays(),
-        statistics=found.statistics,
-        reference_energies=found.reference_energies,
-        outliers=found.outliers,
-        quality=dict(tally.flags),
-        scf_attempts=dict(tally.attempts),
         failures=dict(failures),
         conflicts=list(_conflicts(folder)),
         duplicates=plan.counts["duplicates"],

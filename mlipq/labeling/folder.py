@@ -1,11 +1,9 @@
 """The output folder of a labeling job: what lies where, and what is done, from the files alone."""
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from mlipq.errors import CheckError, InputError
 from mlipq.store import strict_json
 from mlipq.store.commit import TEMPORARY_PREFIX
 from mlipq.store.failures import FAILURES, Failure
+from mlipq.store.holding import holding
 
 SUFFIX = {"zarr": ".zarr.zip", "h5": ".h5"}
 
@@ -150,14 +149,9 @@ class OutputFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder for one planner or finisher at a time; the kernel lets go of it for the dead."""
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            with suppress(OSError):  # some network file systems cannot lock a folder
-                fcntl.flock(handle, fcntl.LOCK_EX)
+        """Hold the folder for one planner or finisher at a time."""
+        with holding(self.path):
             yield
-        finally:
-            os.close(handle)
 
     def clear_temporaries(self) -> None:
         """Remove what killed writers left behind; hold the folder, and have all partitions done: no writer is alive."""

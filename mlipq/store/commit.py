@@ -89,6 +89,18 @@ def committing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def refuse_taken(folder: Path) -> None:
+    """Refuse to begin a long work whose folder could not be committed in the end.
+
+    Raises
+    ------
+    InputError
+        If there is anything but an empty folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already; name a folder that does not exist yet")
+
+
 def commit_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically and durably (see :func:`committing`)."""
     with committing(path) as file:
@@ -131,8 +143,13 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_sha256(path: Path, expected: str) -> None:
+def check_sha256(path: Path, expected: str, again: str = "label its partition again") -> None:
     """Compare a file with the hash that it should have.
+
+    Parameters
+    ----------
+    again
+        How to make the file again, for the message.
 
     Raises
     ------
@@ -148,7 +165,7 @@ def check_sha256(path: Path, expected: str) -> None:
     if found != expected:
         raise CheckError(
             f"{path}: expected sha256 {expected[:16]}…, found {found[:16]}…; the file was changed or damaged: restore it, "
-            "or label its partition again"
+            f"or {again}"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 from ase.data import chemical_symbols
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from mlipq.errors import CheckError, InputError
 from mlipq.schema import ArraySpec
@@ -258,14 +258,7 @@ class Manifest(_Record):
     @classmethod
     def parse(cls, data: bytes, name: str) -> Self:
         """Check a manifest given as the bytes of its file, which messages call ``name``; errors as in :meth:`read`."""
-        try:
-            strict_json.loads(data)
-            return cls.model_validate_json(data, strict=True)
-        except ValidationError as error:
-            fields = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()[:5]]
-            raise CheckError(f"{name} is not a valid manifest: {'; '.join(fields)}. Restore the file.") from error
-        except ValueError as error:
-            raise CheckError(f"{name} is not a valid manifest: {error}. Restore the file.") from error
+        return strict_json.record(cls, data, f"{name} is not a valid manifest", "Restore the file.")
 
     def write(self, path: Path) -> None:
         """Write the manifest atomically, as JSON with sorted keys: equal manifests give equal bytes."""

@@ -4,11 +4,13 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlipq.errors import CheckError, InputError
+from mlipq.store.commit import commit_bytes
 from mlipq.store.manifest import Split
 
 HEADER = b"identity,part\n"
@@ -78,6 +80,35 @@ def split_bytes(identities: NDArray[np.uint64], parts: ArrayLike) -> bytes:
     if len(repeated):
         raise InputError(f"structure {hexes[repeated[0]]} comes twice; a structure belongs to one part of a split")
     return HEADER + "".join(f"{digest},{name}\n" for digest, name in zip(hexes, names[order], strict=True)).encode()
+
+
+def write_split(
+    folder: Path, file: str, identities: NDArray[np.uint64], parts: NDArray[np.str_], made_by: str
+) -> Split:
+    """Write a split beside the shards in ``folder``; return what the manifest is to say of it.
+
+    Parameters
+    ----------
+    file
+        Name of the file, relative to ``folder``.
+    identities
+        ``(n, 2)`` u8, each once, in any order.
+    parts
+        ``(n,)`` names of the parts they belong to, ``""`` for none.
+    made_by
+        One sentence for the user: how it was made.
+
+    Raises
+    ------
+    InputError
+        As :func:`split_bytes`.
+    """
+    inside = parts != ""
+    data = split_bytes(identities[inside], parts[inside])
+    (folder / file).parent.mkdir(exist_ok=True)
+    commit_bytes(folder / file, data)
+    counts = dict(sorted(Counter(parts[inside].tolist()).items()))
+    return Split(file=file, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(), made_by=made_by, counts=counts)
 
 
 def read_split(data: bytes, split: Split) -> Parts:

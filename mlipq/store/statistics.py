@@ -144,7 +144,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Summary:
-    """What :func:`summarise` finds."""
+    """What :func:`summarise` finds; its fields are those of a manifest."""
 
     statistics: dict[str, ArrayStatistics]
     reference_energies: dict[str, ReferenceEnergies]

@@ -4,9 +4,14 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from typing import NoReturn, cast
+from typing import NoReturn, TypeVar, cast
 
+from pydantic import BaseModel, ValidationError
+
+from mlipq.errors import CheckError
 from mlipq.store.commit import Json
+
+Record = TypeVar("Record", bound=BaseModel)
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -35,6 +40,31 @@ def loads(data: bytes) -> Json:
     if _SURROGATE.search(text):
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     return cast(Json, value)
+
+
+def record(model: type[Record], data: bytes, what: str, remedy: str) -> Record:
+    """Return a record of this model that a JSON text states.
+
+    Parameters
+    ----------
+    what
+        Of what name and kind the text is, for the message: ``manifest.json is not a valid manifest``.
+    remedy
+        What to do where it is not.
+
+    Raises
+    ------
+    CheckError
+        If the text is refused (see :func:`loads`), or a field is missing, unknown or wrong.
+    """
+    try:
+        loads(data)
+        return model.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        fields = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()[:5]]
+        raise CheckError(f"{what}: {'; '.join(fields)}. {remedy}") from error
+    except ValueError as error:
+        raise CheckError(f"{what}: {error}. {remedy}") from error
 
 
 def _once(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:

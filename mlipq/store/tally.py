@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -53,6 +54,15 @@ class Tally:
         for name in (name for name in table.arrays if name.endswith("/scf_attempt")):
             rungs, counts = np.unique(table.arrays[name], return_counts=True)
             self.attempts.update({str(rung): int(n) for rung, n in zip(rungs, counts, strict=True)})
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a manifest that are counted here."""
+        return {
+            "shards": self.entries,
+            "arrays": self.arrays(),
+            "quality": dict(self.flags),
+            "scf_attempts": dict(self.attempts),
+        }
 
     def arrays(self) -> list[ArraySpec]:
         """Specifications of all arrays; an empty shard has a say in their types only where all are empty."""

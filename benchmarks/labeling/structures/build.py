@@ -9,12 +9,11 @@ bytes, where zlib is the same).
 
 import argparse
 import gzip
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from datasets.samples.build import Frame, frames, read_checked
+from datasets.samples.build import frames, ranked, read_checked
 
 SEED = b"mlipq labeling benchmark 1"
 COUNT = 500
@@ -25,11 +24,6 @@ SOURCES = {
 """Path below the folder of sources, and sha256, by the name of the file that is drawn."""
 
 
-def rank(frame: Frame) -> bytes:
-    """Decides which frames are drawn."""
-    return hashlib.sha256(SEED + frame.text.encode()).digest()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, required=True, help="folder that holds the source files")
@@ -37,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for name, (path, sha256) in SOURCES.items():
         everything = list(frames(read_checked(arguments.source / path, sha256)))
-        drawn = set(map(id, sorted(everything, key=rank)[:COUNT]))
+        drawn = set(map(id, sorted(everything, key=ranked(SEED))[:COUNT]))
         chosen = [frame for frame in everything if id(frame) in drawn]
         text = "".join(frame.text for frame in chosen)
         (arguments.out / f"{name}.extxyz.gz").write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))

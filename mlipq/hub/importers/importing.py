@@ -15,7 +15,7 @@ from mlipq.errors import InputError
 from mlipq.hub.importers.importer import Importer, formats_named_so, importer_of
 from mlipq.hub.importers.sources import SourceFile, find_files, fingerprint
 from mlipq.store import Manifest, Table, pack, read_shard, write_shard
-from mlipq.store.commit import committing_folder
+from mlipq.store.commit import committing_folder, refuse_taken
 from mlipq.store.failures import FAILURES, Failure, write_failures
 from mlipq.store.manifest import MANIFEST, Conflict, Provenance
 from mlipq.store.seen import Seen
@@ -67,8 +67,7 @@ def import_dataset(
     IncompleteError
         If the disk is full.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already; name a folder that does not exist yet")
+    refuse_taken(out)
     importer = importer_of(source_format)
     references = _stated(importer, level_of_theory)
     files = find_files([paths] if isinstance(paths, Path) else paths, importer)
@@ -81,13 +80,9 @@ def import_dataset(
         if not tally.entries:
             raise InputError(_nothing(files, reading.failures))
         manifest = Manifest(
+            **tally.fields(),
+            **vars(found),
             level_of_theory=_joined_levels(references, tally),
-            shards=tally.entries,
-            arrays=tally.arrays(),
-            statistics=found.statistics,
-            reference_energies=found.reference_energies,
-            outliers=found.outliers,
-            quality=dict(tally.flags),
             failures=dict(write_failures(folder / FAILURES, reading.failures)),
             conflicts=reading.conflicts,
             duplicates=reading.duplicates,

@@ -9,11 +9,12 @@ from mlipq.errors import InputError
 from mlipq.hub.catalogue import CATALOGUE, load_catalogue
 from mlipq.hub.diff import check_step, compare
 from mlipq.hub.publishing.repack import SHARD_BYTES
-from mlipq.hub.publishing.targets import FolderTarget, Target, holding
+from mlipq.hub.publishing.targets import FolderTarget, Target
 from mlipq.hub.publishing.version import Release, build_version
 from mlipq.hub.refs import DatasetRef
 from mlipq.hub.transfer.locations import canonical, scheme, shown
 from mlipq.store import Dataset, Manifest, open_dataset
+from mlipq.store.holding import holding
 from mlipq.store.manifest import FileEntry
 
 LEAST_SHARD_BYTES = 1_000

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mlipq.errors import CheckError
-from mlipq.store import Dataset, Table, sha256_file
+from mlipq.store import Dataset, Table
+from mlipq.store.commit import check_sha256
 
 SHARD_BYTES = 32_000_000
 """Of a published shard, about: few enough files for any number of structures, and a part of a dataset is still a small one."""
@@ -46,12 +46,7 @@ def _pieces(dataset: Dataset, shard_bytes: int) -> Iterator[tuple[Table, int]]:
     assert dataset.manifest is not None
     tables = dataset.tables()
     for entry, file in zip(dataset.manifest.shards, dataset.files, strict=True):
-        found = sha256_file(file)
-        if found != entry.sha256:
-            raise CheckError(
-                f"{file}: expected sha256 {entry.sha256[:16]}…, found {found[:16]}…; the file was changed or damaged: "
-                "restore it, or make its dataset again"
-            )
+        check_sha256(file, entry.sha256, "make its dataset again")
         table = next(tables)
         n_pieces = max(1, min(len(table), -(-entry.bytes // shard_bytes)))
         for rows in np.array_split(np.arange(len(table)), n_pieces):

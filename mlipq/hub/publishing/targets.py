@@ -3,19 +3,18 @@
 A version is visible once its ``manifest.json`` is there, which is written last and never replaced.
 """
 
-import fcntl
 import hashlib
-import os
 import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from mlipq.errors import CheckError, InputError
 from mlipq.hub.refs import DatasetRef, Version
 from mlipq.store import commit_bytes, committing, unwritable
+from mlipq.store.holding import holding
 from mlipq.store.manifest import MANIFEST, FileEntry
 
 BLOCK = 1 << 23
@@ -214,18 +213,6 @@ class FolderTarget(StoreTarget):
 
     def _remove(self, file: str) -> None:
         (self._folder / file).unlink(missing_ok=True)
-
-
-@contextmanager
-def holding(folder: Path) -> Iterator[None]:
-    """Hold a folder for one publisher at a time; the kernel lets go of it for the dead."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems cannot lock a folder
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def versions_among(names: Iterable[str]) -> list[Version]:

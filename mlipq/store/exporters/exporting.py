@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlipq.errors import InputError
-from mlipq.store.commit import committing_folder
+from mlipq.store.commit import committing_folder, refuse_taken
 from mlipq.store.exporters.exporter import Exporter, Progress, exporter_of
 from mlipq.store.exporters.labels import Labels, chosen_labels
 from mlipq.store.reader.dataset import Dataset
@@ -59,8 +59,7 @@ def export(
             raise InputError(f"{path} is there already; name a file that does not exist yet")
         written = exporter.write(dataset, path, labels, progress)
     else:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"{path} is there already; name a folder that does not exist yet")
+        refuse_taken(path)
         with committing_folder(path) as folder:
             written = exporter.write(dataset, folder, labels, progress)
     return Exported(written, labels.energy, labels.without_energy, labels.remark)

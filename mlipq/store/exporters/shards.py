@@ -1,18 +1,14 @@
 """A dataset's arrays in shards of one format, with a manifest: a dataset again."""
 
-import hashlib
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from mlipq.store.commit import commit_bytes
 from mlipq.store.exporters.exporter import Progress
 from mlipq.store.exporters.labels import Labels
 from mlipq.store.manifest import MANIFEST, Manifest, Split
 from mlipq.store.reader.dataset import Dataset
 from mlipq.store.shards.files import open_shard, write_shard
-from mlipq.store.splits import split_bytes
+from mlipq.store.splits import write_split
 from mlipq.store.statistics import summarise
 from mlipq.store.tally import Tally
 
@@ -53,15 +49,7 @@ def _manifest(dataset: Dataset, tally: Tally) -> Manifest:
     if whole and not dataset.missing and len(dataset) == whole.n_structures:
         return whole
     found = summarise(dataset.tables(), partial(dataset.tables))
-    counted = Manifest(
-        shards=tally.entries,
-        arrays=list(dataset.specs.values()),
-        statistics=found.statistics,
-        reference_energies=found.reference_energies,
-        outliers=found.outliers,
-        quality=dict(tally.flags),
-        scf_attempts=dict(tally.attempts),
-    )
+    counted = Manifest(**{**tally.fields(), "arrays": list(dataset.specs.values())}, **vars(found))
     if whole is None:
         return counted
     carried = {"licence", "citation", "level_of_theory", "provenance", "splits"}
@@ -70,19 +58,10 @@ def _manifest(dataset: Dataset, tally: Tally) -> Manifest:
 
 def _write_splits(dataset: Dataset, manifest: Manifest, folder: Path) -> dict[str, Split]:
     """Write the splits with the parts of these structures alone."""
-    splits = {}
-    for name, split in manifest.splits.items():
-        identities = dataset["identity"][:]
-        parts = dataset.split(name).of(identities)
-        data = split_bytes(identities[parts != ""], parts[parts != ""])
-        (folder / split.file).parent.mkdir(exist_ok=True)
-        commit_bytes(folder / split.file, data)
-        names, counts = np.unique(parts[parts != ""], return_counts=True)
-        splits[name] = Split(
-            file=split.file,
-            bytes=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
-            made_by=split.made_by,
-            counts=dict(zip(names.tolist(), counts.tolist(), strict=True)),
-        )
-    return splits
+    if not manifest.splits:
+        return {}
+    identities = dataset["identity"][:]
+    return {
+        name: write_split(folder, split.file, identities, dataset.split(name).of(identities), split.made_by)
+        for name, split in manifest.splits.items()
+    }

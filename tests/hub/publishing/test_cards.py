@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema
 import mlcroissant
 import pytest
 import yaml
@@ -94,7 +95,6 @@ def test_the_citation_file_has_what_its_format_asks_for(folder):
 
 
 def test_the_schema_of_the_manifest_takes_a_manifest(folder):
-    jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(json.loads((folder / "manifest.json").read_text()), Manifest.model_json_schema())
 
 
