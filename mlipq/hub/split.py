@@ -6,7 +6,6 @@ the machine or the version of any library. Structures are put in the order of a 
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlipq.errors import InputError
-from mlipq.store import Dataset, Manifest, commit_bytes, open_dataset
+from mlipq.store import Dataset, Manifest, open_dataset
 from mlipq.store.columns import as_text
 from mlipq.store.elements import bits_of
+from mlipq.store.holding import holding
 from mlipq.store.manifest import MANIFEST, PULLED, Split
-from mlipq.store.splits import split_bytes
+from mlipq.store.splits import write_split
 
 HELD_OUT = "test"
 """The part that a split by elements holds out."""
@@ -72,13 +72,14 @@ def split_dataset(
     """
     _refuse_published(folder)
     dataset = open_dataset(folder)
+    identities = dataset["identity"][:]
     if bool(elements) != (by == "elements"):
         raise InputError("elements are named for a split by elements, and only there: --by elements --elements Fe,Co")
     if by in ("random", "group", "elements"):
         parts = parts or (OTHERS if by == "elements" else EVERYTHING)
         made_by = f"{by}, seed {seed}: {parts}"
     if by == "random":
-        chosen = _random(dataset["identity"][:], parts, seed)
+        chosen = _random(identities, parts, seed)
     elif by == "group":
         chosen = _by_group(dataset["group"][:], parts, seed)
     elif by == "elements":
@@ -94,7 +95,7 @@ def split_dataset(
             f"split by {by}: no structure would be in {' and '.join(empty)}; of {len(chosen):,} structures, parts {parts!r} cannot be "
             "made so that each has some. Give other sizes"
         )
-    return add_split(folder, name or by.rpartition("/")[2].lower(), dataset["identity"][:], chosen, made_by)
+    return add_split(folder, name or by.rpartition("/")[2].lower(), identities, chosen, made_by)
 
 
 def add_split(
@@ -126,22 +127,12 @@ def add_split(
             f"a split is named by lower-case letters and digits, as random or held-out-metals; not {name!r}"
         )
     chosen = np.asarray(parts, dtype=np.str_)
-    inside = chosen != ""
-    if not inside.any():
+    if not (chosen != "").any():
         raise InputError(f"split {name}: no structure belongs to any part; nothing was written")
-    data = split_bytes(identities[inside], chosen[inside])
-    manifest = Manifest.read(folder / MANIFEST)
-    file = f"splits/{name}.csv"
-    split = Split(
-        file=file,
-        bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        made_by=made_by,
-        counts=dict(sorted(Counter(chosen[inside].tolist()).items())),
-    )
-    (folder / file).parent.mkdir(exist_ok=True)
-    commit_bytes(folder / file, data)
-    manifest.model_copy(update={"splits": {**manifest.splits, name: split}}).write(folder / MANIFEST)
+    with holding(folder):  # of two splits made at once, neither forgets the other
+        manifest = Manifest.read(folder / MANIFEST)
+        split = write_split(folder, f"splits/{name}.csv", identities, chosen, made_by)
+        manifest.model_copy(update={"splits": {**manifest.splits, name: split}}).write(folder / MANIFEST)
     return split
 
 
