@@ -1,6 +1,7 @@
 """Splits: sizes, groups, elements, arrays; the same everywhere, whatever the order of the dataset."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,11 @@ def test_the_command_line(folder, mlipq):
     assert mlipq("data", "split", folder, "--by", "random", "--parts", "a=61").code == 2
     ended = mlipq("data", "split", folder, "--by", "random", "--json")
     assert ended.json["counts"] == {"test": 6, "train": 48, "val": 6}
+
+
+def test_splits_made_at_once_are_all_kept(folder):
+    known = open_dataset(folder)["identity"][:]
+    names = [f"split-{number}" for number in range(16)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda name: add_split(folder, name, known, ["all"] * len(known), "at once"), names))
+    assert Manifest.read(folder / "manifest.json").splits.keys() == set(names)
