@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlipq.errors import LabelError
+from mlipq.irreps import to_moments
 from mlipq.schema import GFN1_ARRAYS, ArraySpec, Flag
 from mlipq.structures.structure import Structure
 from mlipq.xtb import checks
-from mlipq.xtb.irreps import to_moments
 from mlipq.xtb.ladder import LADDER, Rung
 from mlipq.xtb.parameters import REFERENCE_OCCUPATION, unpaired_electrons
 from mlipq.xtb.singlepoint import ScfFailure, Solution, single_point

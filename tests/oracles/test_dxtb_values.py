@@ -5,7 +5,7 @@ import pytest
 from compare import by_name, committed, label, structure_of, worst
 
 from mlipq import units
-from mlipq.xtb.irreps import to_blocks
+from mlipq.irreps import to_blocks
 from mlipq.xtb.parameters import REFERENCE_OCCUPATION
 
 VALUES = committed("dxtb_values.json")["structures"]

@@ -5,7 +5,7 @@ import pytest
 from compare import committed, worst
 
 from mlipq.schema import MOMENT_IRREPS
-from mlipq.xtb.irreps import D_BASIS, P_BASIS
+from mlipq.irreps import D_BASIS, P_BASIS
 
 VALUES = committed("e3nn_values.json")
 

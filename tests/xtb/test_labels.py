@@ -10,7 +10,7 @@ from mlipq import units
 from mlipq.schema import GFN1_ARRAYS, gfn1_shells
 from mlipq.structures import Structure, rounded
 from mlipq.xtb import Gfn1
-from mlipq.xtb.irreps import to_blocks, to_moments
+from mlipq.irreps import to_blocks, to_moments
 from mlipq.xtb.parameters import REFERENCE_OCCUPATION
 
 STRICT = Gfn1(accuracy=0.01)

@@ -1,0 +1,1 @@
+"""Training potentials on mlipq datasets, with orbital charges as auxiliary targets."""

@@ -1,0 +1,186 @@
+"""A potential: a backbone and its heads, forces as gradients, and what is left of it for inference."""
+
+from collections.abc import Collection
+from typing import Literal, cast
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from mlipq.errors import InputError
+from mlipq.training.batch import Batch
+from mlipq.training.heads import (
+    AtomicChargesHead,
+    DipoleHead,
+    DipoleMagnitudeHead,
+    EnergyHead,
+    OrbitalChargesHead,
+    OrbitalMomentsHead,
+    merge,
+)
+from mlipq.training.models import BACKBONES, Backbone
+from mlipq.training.models.layers import sum_to
+
+ENERGIES = {"energy": "forces", "gfn1_energy": "gfn1_forces"}
+"""Outputs that are energies, and the name of minus their gradient."""
+
+HeadName = Literal[
+    "energy", "gfn1_energy", "orbital_charges", "orbital_moments", "atomic_charges", "dipole", "dipole_magnitude"
+]
+
+
+class PotentialConfig(BaseModel):
+    """Everything that a potential is built from; its weights apart."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: Literal["schnet", "painn", "tensornet"] = "painn"
+    """Architecture; all but ``schnet`` are equivariant."""
+    channels: PositiveInt = 64
+    """Features of an atom."""
+    layers: PositiveInt = 3
+    """Rounds of messages."""
+    cutoff: PositiveFloat = 5.0
+    """Largest distance between neighbours, in Å."""
+    radial: int = Field(8, ge=2)
+    """Functions of the distance."""
+    heads: tuple[HeadName, ...] = ("energy",)
+    """What is predicted; forces come with every energy."""
+    composite: bool = False
+    """Energy = the energy of the head ``gfn1_energy`` + a correction, which the head ``energy`` learns."""
+    feed_charges: Literal["", "orbital_charges", "atomic_charges"] = ""
+    """Predicted charges that the head ``energy`` reads beside the features."""
+    conserve_charge: bool = False
+    """Impose the total charge on predicted charges; otherwise it is learned."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "PotentialConfig":
+        if self.composite and not {"energy", "gfn1_energy"} <= set(self.heads):
+            raise ValueError("a composite energy needs the heads energy and gfn1_energy")
+        if self.feed_charges and not {"energy", self.feed_charges} <= set(self.heads):
+            raise ValueError(f"charges that feed the energy need the heads energy and {self.feed_charges}")
+        return self
+
+
+PRESETS = {
+    "small": PotentialConfig(radial=8),
+    "large": PotentialConfig(channels=128, layers=4, radial=8, cutoff=6.0),
+}
+"""Two sizes; a user's own settings come on top."""
+
+
+class Potential(nn.Module):
+    """Predicts labels of the structures of a batch.
+
+    Parameters
+    ----------
+    config
+        What to build.
+
+    Examples
+    --------
+    >>> potential = Potential(PotentialConfig(heads=("energy", "orbital_charges")))  # doctest: +SKIP
+    >>> out = potential(batch.differentiable(), forces_of=["energy"])  # doctest: +SKIP
+    >>> out["energy"], out["forces"], out["orbital_charges"]  # (S,) float64, (N, 3), (N, 3)  # doctest: +SKIP
+    """
+
+    def __init__(self, config: PotentialConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = cast(
+            Backbone, BACKBONES[config.backbone](config.channels, config.layers, config.cutoff, config.radial)
+        )
+        self.heads = nn.ModuleDict({name: _head(name, config) for name in config.heads})
+
+    def forward(self, batch: Batch, forces_of: Collection[str] = ()) -> dict[str, Tensor]:
+        """Return what each head says, and forces.
+
+        Parameters
+        ----------
+        batch
+            Structures; :meth:`~mlipq.training.batch.Batch.differentiable` where forces are wanted.
+        forces_of
+            Energies to differentiate, of :data:`ENERGIES`. In training mode a loss of the forces has gradients in turn.
+
+        Returns
+        -------
+        dict[str, Tensor]
+            By head; energies are float64 and include the reference energies. ``forces``, ``gfn1_forces`` ``(N, 3)``, minus
+            the gradient; with ``forces``, ``strain_gradient`` ``(S, 3, 3)``, in eV: the stress times the volume of the cell.
+        """
+        features = self.backbone(batch)
+        out: dict[str, Tensor] = {}
+        for name, head in self.heads.items():
+            if name != "energy":
+                out[name] = head(features, batch)
+        if "energy" in self.heads:
+            fed = out[self.config.feed_charges].reshape(batch.n_atoms, -1) if self.config.feed_charges else None
+            out["energy"] = self.heads["energy"](features, batch, fed)
+            if self.config.composite:
+                out["energy"] = out["energy"] + out["gfn1_energy"]
+        for name in forces_of:
+            (gradient,) = torch.autograd.grad(
+                out[name].sum(), batch.vectors, retain_graph=True, create_graph=self.training
+            )  # (E, 3)
+            out[ENERGIES[name]] = _forces(gradient, batch)
+            if name == "energy":
+                out["strain_gradient"] = _strain_gradient(gradient, batch)
+        return out
+
+    def needed(self) -> set[str]:
+        """Return the heads that the energy cannot do without."""
+        fed = {self.config.feed_charges} - {""}
+        return {"energy"} | fed
+
+    def drop(self, names: Collection[str]) -> "Potential":
+        """Return the potential without some heads, for inference: its energies and forces are the same.
+
+        The GFN1 head of a composite energy becomes part of the head ``energy`` when it is dropped.
+
+        Raises
+        ------
+        InputError
+            If there is no such head, or the energy needs it.
+        """
+        for name in names:
+            if name not in self.heads:
+                raise InputError(f"this model has no head {name!r} to drop; it has {', '.join(self.heads)}")
+            if name in self.needed():
+                why = "it is the energy" if name == "energy" else "its charges feed the energy"
+                raise InputError(f"the head {name!r} cannot be dropped: {why}")
+        kept = tuple(name for name in self.config.heads if name not in names)
+        merging = self.config.composite and "gfn1_energy" not in kept
+        config = self.config.model_copy(update={"heads": kept, "composite": self.config.composite and not merging})
+        smaller = Potential(config)
+        heads: dict[str, nn.Module] = {name: self.heads[name] for name in kept}
+        if merging:
+            heads["energy"] = merge([cast(EnergyHead, self.heads[name]) for name in ("energy", "gfn1_energy")])
+        smaller.backbone, smaller.heads = self.backbone, nn.ModuleDict(heads)
+        return smaller.train(self.training)
+
+
+def _head(name: HeadName, config: PotentialConfig) -> nn.Module:
+    channels, equivariant = config.channels, config.backbone != "schnet"
+    if name == "energy":
+        return EnergyHead(channels, fed={"": 0, "orbital_charges": 3, "atomic_charges": 1}[config.feed_charges])
+    if name == "gfn1_energy":
+        return EnergyHead(channels)
+    if name == "orbital_charges":
+        return OrbitalChargesHead(channels, config.conserve_charge)
+    if name == "atomic_charges":
+        return AtomicChargesHead(channels, config.conserve_charge)
+    by_name: dict[str, type[OrbitalMomentsHead | DipoleHead]] = {
+        "orbital_moments": OrbitalMomentsHead,
+        "dipole": DipoleHead,
+        "dipole_magnitude": DipoleMagnitudeHead,
+    }
+    return by_name[name](channels, equivariant)
+
+
+def _forces(gradient: Tensor, batch: Batch) -> Tensor:  # (E, 3) -> (N, 3)
+    return sum_to(gradient, batch.receivers, batch.n_atoms) - sum_to(gradient, batch.senders, batch.n_atoms)
+
+
+def _strain_gradient(gradient: Tensor, batch: Batch) -> Tensor:  # (E, 3) -> (S, 3, 3)
+    edges = batch.structures.index_select(0, batch.receivers)
+    return sum_to(gradient[:, :, None] * batch.vectors[:, None, :], edges, batch.n_structures)
