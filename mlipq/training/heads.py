@@ -109,8 +109,8 @@ def merge(heads: Sequence[EnergyHead]) -> EnergyHead:
 class ChargesHead(nn.Module):
     """Charges of atoms, one column or one a shell, in e.
 
-    Where the total charge is imposed, what is missing to it is shared out by positive weights that the network learns
-    (Zubatyuk et al., Nat. Commun. 12, 4870 (2021), eq. 4, which takes the weights from the spin of the atoms).
+    Where the total charge is imposed, what is missing to it is shared out by positive weights that the network learns, as in
+    Zubatyuk et al., *Teaching a neural network to attach and detach electrons* (Nat. Commun. 12, 4870 (2021)).
 
     Parameters
     ----------
@@ -213,7 +213,8 @@ class OrbitalMomentsHead(nn.Module):
 class DipoleHead(nn.Module):
     """Dipole moment about the centre of nuclear charge, in e·Å, (S, 3): latent charges, and dipoles of atoms.
 
-    Schütt, Unke, Gastegger (ICML 2021), eq. 13: μ = Σ_i q_i r_i + μ_i; without vectors, the charges alone.
+    μ = Σ_i q_i r_i + μ_i, as in Schütt, Unke, Gastegger, *Equivariant message passing …* (ICML 2021), the section on tensorial
+    properties; without vectors, the charges alone.
 
     Parameters
     ----------

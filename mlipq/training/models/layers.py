@@ -70,7 +70,8 @@ def directions(vectors: Tensor, distances: Tensor) -> tuple[tuple[Tensor, ...], 
 
     Order and sign are those of e3nn, and Σ_m Y_m² = 1 for each l.
     """
-    x, y, z = (vectors / distances).chunk(3, dim=1)
+    # not chunk(3): torch 2.13 compiles that to wrong numbers
+    x, y, z = (vectors / distances).split(1, dim=1)  # type: ignore[no-untyped-call]
     root3 = math.sqrt(3.0)
     tensors = (root3 * x * z, root3 * x * y, 1.5 * y * y - 0.5, root3 * y * z, 0.5 * root3 * (z * z - x * x))
     return (x, y, z), tensors
@@ -94,8 +95,8 @@ def total(terms: Iterable[Tensor]) -> Tensor:
 class ChargeAndSpin(nn.Module):
     """The charge and the unpaired electrons of a molecule, shared out to its atoms.
 
-    Unke et al., *SpookyNet* (Nat. Commun. 12, 7273 (2021)), eqs. 10 and 11: each atom has a share, by attention, of the total,
-    and the shares add up to it. A neutral molecule without unpaired electrons adds exactly zero.
+    As the electronic embedding of Unke et al., *SpookyNet* (Nat. Commun. 12, 7273 (2021)): each atom has a share, by attention,
+    of the total, and the shares add up to it. To a neutral molecule without unpaired electrons it adds exactly zero.
 
     Parameters
     ----------
@@ -105,18 +106,18 @@ class ChargeAndSpin(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.query = nn.Linear(channels, 4)
-        self.value = nn.Parameter(torch.randn(4, channels) / math.sqrt(channels))
+        self.query = nn.Linear(channels, 3)
+        self.value = nn.Parameter(torch.randn(3, channels) / math.sqrt(channels))
         self.mix = nn.Sequential(
             nn.Linear(channels, channels, bias=False), nn.SiLU(), nn.Linear(channels, channels, bias=False)
         )
 
     def forward(self, scalars: Tensor, batch: Batch) -> Tensor:  # (N, C) -> (N, C)
         charge, unpaired = batch.charge, batch.multiplicity - 1
-        total = torch.stack([charge.clamp(min=0), charge.clamp(max=0), unpaired, unpaired * charge], dim=1)  # (S, 4)
-        weights = nn.functional.softplus(self.query(scalars))  # (N, 4)
-        sums = sum_to(weights, batch.structures, batch.n_structures)  # (S, 4)
-        shares = weights * (total / sums).index_select(0, batch.structures)  # (N, 4)
+        totals = torch.stack([charge.clamp(min=0), charge.clamp(max=0), unpaired], dim=1)  # (S, 3)
+        weights = nn.functional.softplus(self.query(scalars))  # (N, 3)
+        sums = sum_to(weights, batch.structures, batch.n_structures)  # (S, 3)
+        shares = weights * (totals / sums).index_select(0, batch.structures)  # (N, 3)
         added: Tensor = self.mix(shares @ self.value)
         return added
 

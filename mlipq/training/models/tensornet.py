@@ -28,7 +28,7 @@ Matrix = list[list[Tensor]]
 class TensorNet(nn.Module):
     """Cartesian tensors of rank 2.
 
-    Simeoni, De Fabritiis, *TensorNet* (NeurIPS 2023), section 3; Bessel functions in place of exponential ones. Matrices are
+    Simeon, De Fabritiis, *TensorNet* (NeurIPS 2023), section 3; Bessel functions in place of exponential ones. Matrices are
     kept as their irreps, which the linear layers and the messages act on; only the products need the entries.
 
     Parameters
@@ -43,7 +43,7 @@ class TensorNet(nn.Module):
         Functions of the distance, K.
     """
 
-    def __init__(self, channels: int = 64, layers: int = 3, cutoff: float = 5.0, radial: int = 20) -> None:
+    def __init__(self, channels: int = 64, layers: int = 3, cutoff: float = 5.0, radial: int = 8) -> None:
         super().__init__()
         self.channels, self.cutoff = channels, cutoff
         self.radial = Radial(radial, cutoff)
@@ -63,7 +63,7 @@ class TensorNet(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Equations 8 to 10: X_i = Σ_j Z_ij (f_I 1 + f_A A_ij + f_S S_ij), scaled by what its norm says."""
+    """The paper's embedding: X_i = Σ_j Z_ij (f_I 1 + f_A A_ij + f_S S_ij), scaled by what its norm says."""
 
     def __init__(self, channels: int, radial: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Embedding(nn.Module):
 
 
 class Interaction(nn.Module):
-    """Equations 11 to 13: X += ΔX + ΔX², ΔX from YM + MY, where M_i = Σ_j f_ij Y_j."""
+    """The paper's interaction: X += ΔX + ΔX², ΔX from YM + MY, where M_i = Σ_j f_ij Y_j."""
 
     def __init__(self, channels: int, radial: int) -> None:
         super().__init__()
