@@ -53,9 +53,13 @@ def compiled(potential: nn.Module, batch: Batch, forces_of: Collection[str] = ()
         As it will be called with.
     """
     has_compiler = any(map(shutil.which, ("c++", "g++", "clang++")))
-    can_trace_gradients = hasattr(torch._dynamo.config, "trace_autograd_ops")  # from torch 2.10 on
+    can_trace_gradients = hasattr(torch._dynamo.config, "trace_autograd_ops")
     if not (has_compiler and can_trace_gradients):
-        warnings.warn("no C++ compiler, or torch before 2.10: the model is not compiled", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            "no C++ compiler, or this torch cannot trace gradients: the model is not compiled",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return potential
     torch._dynamo.config.trace_autograd_ops = True
     fast: Forward = torch.compile(potential, dynamic=True)

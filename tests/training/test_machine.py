@@ -41,6 +41,27 @@ def test_freed_memory_is_used_again_without_asking_the_system():
     assert faults["keep"] < 0.1 * faults["as it is"]
 
 
+def test_a_compiler_that_is_wrong_is_not_used(samples, monkeypatch):
+    potential = potential_of(backbone="schnet").train()
+
+    def wrong(model, dynamic):
+        other = potential_of(backbone="schnet").train()
+        with torch.no_grad():
+            other.heads["energy"].network[0].weight[0, 0] += 1
+        return other
+
+    monkeypatch.setattr(torch, "compile", wrong)
+    with pytest.warns(RuntimeWarning, match="other numbers"):
+        assert compiled(potential, batch_of(*samples("qm7")[:3]), ["energy"]) is potential
+
+
+def test_without_a_compiler_the_potential_stays_as_it_is(samples, monkeypatch):
+    potential = potential_of(backbone="schnet").train()
+    monkeypatch.setenv("PATH", "")
+    with pytest.warns(RuntimeWarning, match="no C"):
+        assert compiled(potential, batch_of(samples("qm7")[0])) is potential
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_compiled_potential_has_the_same_outputs_and_gradients(samples, name):
