@@ -53,6 +53,9 @@ class PotentialConfig(BaseModel):
     conserve_charge: bool = False
     """Impose the total charge on predicted charges; otherwise it is learned."""
 
+    energy_terms: PositiveInt = 1
+    """Read-outs that the head ``energy`` adds up: 2 where the heads of a composite were merged for inference."""
+
     @model_validator(mode="after")
     def _complete(self) -> "PotentialConfig":
         if self.composite and not {"energy", "gfn1_energy"} <= set(self.heads):
@@ -150,11 +153,13 @@ class Potential(nn.Module):
                 raise InputError(f"the head {name!r} cannot be dropped: {why}")
         kept = tuple(name for name in self.config.heads if name not in names)
         merging = self.config.composite and "gfn1_energy" not in kept
-        config = self.config.model_copy(update={"heads": kept, "composite": self.config.composite and not merging})
-        smaller = Potential(config)
         heads: dict[str, nn.Module] = {name: self.heads[name] for name in kept}
+        update: dict[str, object] = {"heads": kept}
         if merging:
-            heads["energy"] = merge([cast(EnergyHead, self.heads[name]) for name in ("energy", "gfn1_energy")])
+            merged = merge([cast(EnergyHead, self.heads[name]) for name in ("energy", "gfn1_energy")])
+            heads["energy"] = merged
+            update |= {"composite": False, "energy_terms": merged.terms}
+        smaller = Potential(self.config.model_copy(update=update))
         smaller.backbone, smaller.heads = self.backbone, nn.ModuleDict(heads)
         return smaller.train(self.training)
 
@@ -162,7 +167,8 @@ class Potential(nn.Module):
 def _head(name: HeadName, config: PotentialConfig) -> nn.Module:
     channels, equivariant = config.channels, config.backbone != "schnet"
     if name == "energy":
-        return EnergyHead(channels, fed={"": 0, "orbital_charges": 3, "atomic_charges": 1}[config.feed_charges])
+        fed = {"": 0, "orbital_charges": 3, "atomic_charges": 1}[config.feed_charges]
+        return EnergyHead(channels, fed, config.energy_terms)
     if name == "gfn1_energy":
         return EnergyHead(channels)
     if name == "orbital_charges":

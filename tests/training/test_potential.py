@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from building import ALL_HEADS, BACKBONES, assert_close, batch_of, moved, potential_of, rotation_of, wigner
+from building import ALL_HEADS, BACKBONES, assert_close, batch_of, moved, potential_of, precision, rotation_of, wigner
 from pydantic import ValidationError
 
 from mlipq.errors import InputError
@@ -247,6 +247,10 @@ def test_the_gfn1_head_of_a_composite_is_merged_when_it_is_dropped(samples, name
     assert set(after) == {"energy", "forces", "strain_gradient", "orbital_charges"}
     for key, values in after.items():
         assert_close(values, before[key], torch.float64)
+    with precision(torch.float64):
+        loaded = Potential(PotentialConfig.model_validate_json(small.config.model_dump_json()))
+    loaded.load_state_dict(small.state_dict())
+    assert torch.equal(loaded(batch)["energy"], small(batch)["energy"])
 
 
 @pytest.mark.parametrize("name", BACKBONES)
