@@ -68,6 +68,7 @@ def _description(one: "Listed") -> dict[str, Any]:
         "size": f"{entry.bytes / 1e6:,.1f} MB in {counted(entry.shards, 'shard')}",
         "elements": " ".join(entry.elements),
         "level of theory": entry.level_of_theory,
+        "main energy": entry.main_energy,
         "licence": entry.licence,
         "pulled": "no" if one.pulled is None else f"{one.pulled:,} of {counted(entry.shards, 'shard')}",
     }

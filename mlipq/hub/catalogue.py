@@ -45,10 +45,12 @@ class CatalogueEntry(_Record):
     level_of_theory: str
     licence: str
     description: str
+    main_energy: str = ""
+    """Array that a potential learns where the user names none, as ``reference/pbe0_energy``."""
 
     @classmethod
-    def of(cls, manifest: Manifest, manifest_sha256: str) -> Self:
-        """Describe a version by its manifest."""
+    def of(cls, manifest: Manifest, manifest_sha256: str, main_energy: str = "") -> Self:
+        """Describe a version by its manifest; ``main_energy`` is kept where the manifest lists such an array."""
         return cls(
             manifest_sha256=manifest_sha256,
             structures=manifest.n_structures,
@@ -59,6 +61,7 @@ class CatalogueEntry(_Record):
             level_of_theory=manifest.level_of_theory,
             licence=manifest.licence,
             description=manifest.description,
+            main_energy=main_energy if main_energy in {spec.name for spec in manifest.arrays} else "",
         )
 
 
@@ -105,7 +108,7 @@ class Catalogue(_Record):
         return DatasetRef(ref.name, version), versions[str(version)]
 
     def with_entry(self, ref: DatasetRef, manifest: Manifest, manifest_sha256: str) -> Self:
-        """Return the catalogue with one version more.
+        """Return the catalogue with one version more, whose main energy is that of the version before.
 
         Raises
         ------
@@ -121,7 +124,9 @@ class Catalogue(_Record):
                 f"the catalogue has {ref} already, with another manifest (sha256 {there.manifest_sha256[:16]}…, not "
                 f"{manifest_sha256[:16]}…); a version never changes: publish the next one"
             )
-        entry = CatalogueEntry.of(manifest, manifest_sha256)
+        before = there or versions.get(max(versions, key=Version.parse, default=""))
+        main_energy = before.main_energy if before else ""
+        entry = CatalogueEntry.of(manifest, manifest_sha256, main_energy)
         return self.model_copy(update={"datasets": {**self.datasets, ref.name: {**versions, str(ref.version): entry}}})
 
     @classmethod

@@ -1,15 +1,14 @@
 """A labeling job as data: what its YAML may say, checked before anything runs."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mlipq.errors import InputError
+from mlipq.settings import Content, Mistakes, checked, read_yaml
 from mlipq.structures import ReadOptions, ReferenceSpec
 from mlipq.xtb import Gfn1
 
@@ -166,18 +165,8 @@ def load_job(path: Path, overrides: Mapping[str, Any] | None = None, names: Mapp
     InputError
         If the file is not YAML, or a key is unknown (the nearest known one is named), missing or out of range.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: the job file cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: a job file is YAML in UTF-8; this is not UTF-8 text") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {_yaml_problem(error)}") from None
-    if not isinstance(content, dict):
-        found = "nothing" if content is None else f"a {type(content).__name__}"
-        raise InputError(f"{path}: expected a job (inputs: […], output: …), found {found}")
-    return make_job(_merged(content, overrides or {}), str(path), names)
+    content = read_yaml(path, "job", "inputs: […], output: …")
+    return _checked(content.merged(overrides or {}), str(path), names or {})
 
 
 def make_job(content: dict[str, Any], where: str, names: Mapping[str, str] | None = None) -> Job:
@@ -197,49 +186,16 @@ def make_job(content: dict[str, Any], where: str, names: Mapping[str, str] | Non
     InputError
         Listing everything that is wrong, each with its key.
     """
+    return _checked(Content(content, {}), where, names or {})
+
+
+def _checked(content: Content, where: str, names: Mapping[str, str]) -> Job:
     try:
-        job = Job.model_validate(content)
+        job = checked(Job, content, names)
         for spec in job.inputs:
             job.read_options(spec.reference)
-    except ValidationError as error:
-        problems = [_explain(problem, names or {}) for problem in error.errors()]
+    except Mistakes as mistakes:
+        raise mistakes.of(where, "this job cannot be run") from None
     except InputError as error:
-        problems = [str(error)]
-    else:
-        return job
-    raise InputError("\n".join([f"{where}: this job cannot be run:", *(f"  {problem}" for problem in problems)]))
-
-
-def _merged(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(content)
-    for key, value in overrides.items():
-        own = content.get(key)
-        merged[key] = {**own, **value} if isinstance(own, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return str(error)
-    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
-
-
-def _explain(problem: Any, names: Mapping[str, str]) -> str:
-    location = problem["loc"]
-    key = ".".join(map(str, location))
-    key = names.get(key, key)
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), _known_keys(), n=1)
-        return f"{key}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
-    if problem["type"] == "missing":
-        return f"{key}: missing"
-    if problem["type"] in ("model_type", "dict_type"):
-        expected = "should hold keys and values (key: value)"
-    else:
-        expected = re.sub(r"^(Value error, |Input (?=should))", "", problem["msg"])
-    return f"{key}: {expected}, got {problem['input']!r}"
-
-
-def _known_keys() -> list[str]:
-    records = (Job, LabelerSettings, ChargeSource, SpinSource, ReferenceField, InputSpec, Limits)
-    return [name for record in records for name in record.model_fields]
+        raise Mistakes([str(error)]).of(where, "this job cannot be run") from None
+    return job

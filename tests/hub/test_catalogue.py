@@ -11,6 +11,7 @@ from mlipq.errors import CheckError, InputError
 from mlipq.hub import Catalogue, DatasetRef, data_list, load_catalogue, pull
 from mlipq.hub.catalogue import manifest_location
 from mlipq.store import Manifest
+from mlipq.store.labels import is_energy
 
 REF = DatasetRef.parse("complexes@1.0.0")
 
@@ -117,3 +118,24 @@ def test_the_list_has_what_was_pulled_from_elsewhere(samples, tmp_path, monkeypa
     assert data_list() == []
     pull(folder)
     assert [(str(one.ref), one.pulled, one.entry.structures) for one in data_list()] == [("mine@0.1.0", 1, 5)]
+
+
+def test_the_main_energy_is_kept_by_later_versions_that_have_it(published):
+    manifest, sha256 = entry_of(published)
+    catalogue = Catalogue().with_entry(REF, manifest, sha256)
+    entry = catalogue.find(REF)[1].model_copy(update={"main_energy": "positions"})
+    catalogue = catalogue.model_copy(update={"datasets": {"complexes": {"1.0.0": entry}}})
+    assert catalogue.with_entry(REF, manifest, sha256) == catalogue
+    later = catalogue.with_entry(DatasetRef.parse("complexes@1.1.0"), manifest, "1" * 64)
+    assert later.find(DatasetRef.parse("complexes"))[1].main_energy == "positions"
+    without = manifest.model_copy(update={"arrays": [spec for spec in manifest.arrays if spec.name != "positions"]})
+    later = catalogue.with_entry(DatasetRef.parse("complexes@2.0.0"), without, "2" * 64)
+    assert later.find(DatasetRef.parse("complexes"))[1].main_energy == ""
+
+
+def test_main_energies_of_the_bundled_catalogue_are_in_the_datasets():
+    catalogue = load_catalogue(str(resources.catalogue()))
+    for ref in catalogue.refs():
+        folder = resources.catalogue().parent / ref.name / str(ref.version)
+        energies = [spec.name for spec in Manifest.read(folder / "manifest.json").arrays if is_energy(spec)]
+        assert catalogue.find(ref)[1].main_energy in ["", *energies]
