@@ -28,6 +28,8 @@ GUIDES = [
     "inspect.md",
     "reading.md",
     "publishing.md",
+    "training.md",
+    "inference.md",
     "schema.md",
     "formats.md",
 ]

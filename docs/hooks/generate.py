@@ -14,6 +14,7 @@ import command_line
 import manifest_page
 import results
 import schema_tables
+import settings_tables
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -40,6 +41,8 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "shells": schema_tables.shells,
     "verbs": command_line.verbs,
     "results": results.section,
+    "settings": settings_tables.settings,
+    "presets": settings_tables.presets,
     "tolerances": manifest_page.tolerances,
 }
 

@@ -12,7 +12,21 @@ from typing import cast
 import typer
 
 import mlipq
-from mlipq.cli import cache, data, dataset, doctor, export, importing, inspect, label, steps
+from mlipq.cli import (
+    cache,
+    data,
+    dataset,
+    doctor,
+    evaluate,
+    export,
+    importing,
+    inspect,
+    label,
+    package,
+    predict,
+    steps,
+    train,
+)
 from mlipq.cli.options import examples
 from mlipq.cli.output import error_console, print_json, printable
 from mlipq.errors import MlipqError
@@ -21,6 +35,8 @@ _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 """What is wrong with the arguments; Typer gives the class no public name."""
 _INTERRUPTED = 130
 """What Typer makes of Ctrl-C."""
+_OF_TRAINING = ("torch", "vesin", "safetensors", "matplotlib")
+"""Packages that labeling does without."""
 
 app = typer.Typer(
     name="mlipq",
@@ -46,7 +62,21 @@ def options(
     """Options of mlipq itself."""
 
 
-for module in (label, steps, dataset, inspect, export, importing, data, cache, doctor):
+for module in (
+    label,
+    steps,
+    dataset,
+    inspect,
+    export,
+    importing,
+    data,
+    train,
+    evaluate,
+    predict,
+    package,
+    cache,
+    doctor,
+):
     module.add_verbs(app)
 
 
@@ -61,6 +91,12 @@ def main() -> None:
         code = _complain(error.format_message(), error.exit_code, show=error.show)
     except MlipqError as error:
         code = _complain(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name not in _OF_TRAINING:
+            raise
+        code = _complain(
+            f"this verb needs the package {error.name}; install what trains:  pip install 'mlipq[train]'", 2
+        )
     except OSError as error:  # a disk that is full or gone, a folder that turned read-only
         where = f"{error.filename}: " if error.filename else ""
         code = _complain(f"{where}{error.strerror}; mend that, then run the same command again", 3)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from compare import committed, worst
 
-from mlipq.schema import MOMENT_IRREPS
 from mlipq.irreps import D_BASIS, P_BASIS
+from mlipq.schema import MOMENT_IRREPS
 
 VALUES = committed("e3nn_values.json")
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from mlipq.store.packing import pack
 from mlipq.structures import Structure
-from mlipq.training.batch import Batch, collate, find_neighbours
-from mlipq.training.potential import Potential, PotentialConfig
+from mlipq.training.models.batch import Batch, collate, find_neighbours
+from mlipq.training.models.potential import Potential, PotentialConfig
 
-BACKBONES = ("schnet", "painn", "tensornet")
-EQUIVARIANT = ("painn", "tensornet")
+BACKBONES = ("schnet", "painn", "tensornet", "density")
+EQUIVARIANT = ("painn", "tensornet", "density")
 ALL_HEADS = (
     "energy",
     "gfn1_energy",

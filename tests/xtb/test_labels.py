@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mlipq import units
+from mlipq.irreps import to_blocks, to_moments
 from mlipq.schema import GFN1_ARRAYS, gfn1_shells
 from mlipq.structures import Structure, rounded
 from mlipq.xtb import Gfn1
-from mlipq.irreps import to_blocks, to_moments
 from mlipq.xtb.parameters import REFERENCE_OCCUPATION
 
 STRICT = Gfn1(accuracy=0.01)

@@ -123,6 +123,11 @@ def cache_key(rows: Rows, files: list[Path], manifest: Manifest | None) -> str:
     return _key(rows, _hashes(files, manifest))
 
 
+def entry_folder(key: str) -> Path:
+    """Return where the entry with this key is, or will be."""
+    return _root() / key
+
+
 def materialised(
     rows: Rows, files: list[Path], path: Path, manifest: Manifest | None, progress: Progress
 ) -> MappedRows:
@@ -200,7 +205,7 @@ def _described(folder: Path) -> CachedDataset | None:
     """Describe an entry; ``None`` where another process has just removed it."""
     record = _read(folder)
     try:
-        stats = [file.lstat() for file in folder.iterdir()]
+        stats = [file.lstat() for top in folder.iterdir() for file in (top, *top.rglob("*"))]
     except FileNotFoundError:
         return None
     return CachedDataset(

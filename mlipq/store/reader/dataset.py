@@ -14,7 +14,7 @@ from mlipq.store.elements import bits_of
 from mlipq.store.manifest import Manifest, ShardEntry
 from mlipq.store.packing import atoms_at, structure_at
 from mlipq.store.reader import shuffle
-from mlipq.store.reader.cache import Progress, cache_key, materialised
+from mlipq.store.reader.cache import Progress, cache_key, entry_folder, materialised
 from mlipq.store.reader.column import Column
 from mlipq.store.reader.identities import IdentityIndex
 from mlipq.store.reader.indexing import Index, one_row, picked_rows
@@ -284,6 +284,11 @@ class Dataset:
     def cache_key(self) -> str:
         """Name of the dataset's entry in the cache (see :meth:`materialise`)."""
         return self._mapped.folder.name if self._mapped else cache_key(self._rows, self.files, self.manifest)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Folder of the dataset's entry in the cache; what else is put there is listed and cleared with it."""
+        return self._mapped.folder if self._mapped else entry_folder(self.cache_key)
 
     def find(self, identity: bytes | str) -> int | None:
         """Return the row of the structure with this identity (16 bytes, or 32 hex digits), or ``None``.

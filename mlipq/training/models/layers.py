@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from mlipq.training.batch import Batch
+from mlipq.training.models.batch import Batch
 
 N_ELEMENTS = 119
 """Rows of a table by atomic number."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mlipq.training.batch import Batch
+from mlipq.training.models.batch import Batch
 from mlipq.training.models.layers import (
     N_ELEMENTS,
     ChargeAndSpin,

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mlipq.training.batch import Batch
+from mlipq.training.models.batch import Batch
 from mlipq.training.models.layers import N_ELEMENTS, ChargeAndSpin, Features, Radial, lengths, mlp, sum_neighbours
 
 

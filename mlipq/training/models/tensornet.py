@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from mlipq.training.batch import Batch
+from mlipq.training.models.batch import Batch
 from mlipq.training.models.layers import (
     N_ELEMENTS,
     ChargeAndSpin,

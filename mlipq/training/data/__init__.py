@@ -1,0 +1,1 @@
+"""What a run reads: structures in batches, with neighbours and labels."""

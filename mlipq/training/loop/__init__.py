@@ -1,0 +1,1 @@
+"""Steps, validations and checkpoints."""

@@ -1,0 +1,1 @@
+"""Runs as folders: begun, recorded, gone on with."""

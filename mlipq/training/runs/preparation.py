@@ -1,0 +1,160 @@
+"""From a configuration to what trains: datasets opened, tasks found, structures drawn, the potential built and normalised.
+
+Nothing is written but caches: whatever is wrong with a configuration or its datasets comes up here, before there is a run.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+
+from mlipq.errors import InputError
+from mlipq.hub import open_dataset
+from mlipq.store import Dataset, sha256_file
+from mlipq.store.manifest import MANIFEST
+from mlipq.training.config import RunConfig
+from mlipq.training.data.source import Source
+from mlipq.training.models.potential import Potential
+from mlipq.training.runs.run import Data, DataRecord, LabelRecord, ReferenceRecord
+from mlipq.training.saved.model import Output, load_model
+from mlipq.training.tasks.normalise import Normalisers, elements_of, set_normalisers
+from mlipq.training.tasks.task import LabelCount, Task, heads_of, resolve_tasks
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is prepared, how many structures are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a trainer needs, and what a run's folder says of it."""
+
+    potential: Potential
+    sources: tuple[Source, ...]
+    outputs: dict[str, Output]
+    data: Data
+
+
+def prepare(config: RunConfig, progress: Progress) -> Prepared:
+    """Prepare a run.
+
+    Parameters
+    ----------
+    config
+        What to train on what.
+    progress
+        Hears of arrays and neighbour lists that are made for the first time.
+
+    Raises
+    ------
+    InputError
+        If a dataset, target, split, size or model to start from is not there or does not fit; if a task has no label.
+    """
+    dtype = getattr(torch, config.training.precision)
+    opened = [open_dataset(settings.dataset) for settings in config.data]
+    tasks = [resolve_tasks(settings, dataset) for settings, dataset in zip(config.data, opened)]
+    heads = heads_of(tasks)
+    sources = tuple(
+        Source(dataset, settings, own, config.model.cutoff, config.seed, dtype, partial(progress, settings.dataset))
+        for dataset, settings, own in zip(opened, config.data, tasks)
+    )
+    labelled = [(source.tasks, partial(source.dataset.batch, source.train_rows)) for source in sources]
+    with _precision(dtype):
+        torch.manual_seed(config.seed)
+        potential = Potential(config.model.build(heads, elements_of(labelled)))
+        kept = _start_from(config.start_from, potential, tasks) if config.start_from else ()
+        normalisers = set_normalisers(potential, labelled, kept)
+    for source, own in zip(sources, normalisers.tasks):
+        source.tasks = own
+    outputs = {
+        task.name: _output(task) for own in reversed(tasks) for task in own
+    }  # of several, that of the first dataset
+    return Prepared(potential, sources, outputs, _data(sources, normalisers))
+
+
+_BACKBONE = ("backbone", "channels", "layers", "cutoff", "radial")
+_HEADS = ("composite", "feed_charges", "conserve_charge", "energy_terms")
+
+
+def _start_from(where: str, potential: Potential, tasks: Sequence[Sequence[Task]]) -> list[str]:
+    """Take weights of a trained model: its backbone, and the heads that learned at the same level of theory; return these."""
+    start, now = load_model(where), potential.config
+    then = start.potential.config
+    differing = [name for name in _BACKBONE if getattr(then, name) != getattr(now, name)]
+    if differing:
+        has, wants = (", ".join(f"{name}: {getattr(it, name)}" for name in differing) for it in (then, now))
+        raise InputError(f"start_from: the model in {where} has {has}, this run {wants}; let model say the same")
+    kept = []
+    if all(getattr(then, name) == getattr(now, name) for name in _HEADS):
+        levels = {task.name: task.level_of_theory for own in reversed(tasks) for task in own}
+        known = {name: output.level_of_theory for name, output in start.outputs.items()}
+        kept = [
+            name
+            for name, head in now.heads.items()
+            if then.heads.get(name) == head and name in known and known[name] == levels.get(name)
+        ]
+    parts = ("backbone.", *(f"heads.{name}." for name in kept))
+    taken = {name: values for name, values in start.potential.state_dict().items() if name.startswith(parts)}
+    potential.load_state_dict(potential.state_dict() | taken)
+    return kept
+
+
+def _output(task: Task) -> Output:
+    return Output(target=task.target, unit=task.unit, level=task.level, level_of_theory=task.level_of_theory)
+
+
+def _data(sources: Sequence[Source], normalisers: Normalisers) -> Data:
+    return Data(
+        datasets=tuple(_record(source, counts) for source, counts in zip(sources, normalisers.counts)),
+        references={
+            head: ReferenceRecord(energies=found.by_symbol(), rank=found.rank)
+            for head, found in normalisers.references.items()
+        },
+    )
+
+
+def _record(source: Source, counts: dict[str, LabelCount]) -> DataRecord:
+    dataset, manifest = source.dataset, source.dataset.manifest
+    parts = {"train": source.train_rows, "validation": source.validation_rows}
+    seen = dataset.batch(source.train_rows, ["atomic_numbers", "charge", "multiplicity"])
+    return DataRecord(
+        dataset=source.name,
+        name=f"{manifest.name}@{manifest.version}" if manifest and manifest.version else "",
+        sha256=_sha256(dataset),
+        licence=manifest.licence if manifest else "",
+        citation=manifest.citation if manifest else "",
+        structures={part: len(rows) for part, rows in parts.items()},
+        rows_sha256={part: source.rows_sha256(rows) for part, rows in parts.items()},
+        labels={task.name: _labels(task, counts[task.name]) for task in source.tasks},
+        elements=tuple(chemical_symbols[z] for z in np.unique(seen["atomic_numbers"])),
+        charges=tuple(np.unique(seen["charge"]).tolist()),
+        multiplicities=tuple(np.unique(seen["multiplicity"]).tolist()),
+    )
+
+
+def _labels(task: Task, count: LabelCount) -> LabelRecord:
+    return LabelRecord(
+        target=task.target,
+        level_of_theory=task.level_of_theory,
+        unit=task.unit,
+        labels=count.labels,
+        missing=count.missing,
+    )
+
+
+def _sha256(dataset: Dataset) -> str:
+    return sha256_file(dataset.path / MANIFEST if dataset.manifest else dataset.files[0])
+
+
+@contextmanager
+def _precision(dtype: torch.dtype) -> Iterator[None]:
+    """Build in this precision: constants too, which a conversion afterwards would not make exact."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -1,0 +1,1 @@
+"""Models as files: weights, what they predict, and packages of both."""
