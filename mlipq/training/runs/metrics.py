@@ -85,12 +85,13 @@ def cut_metrics(path: Path, step: int) -> None:
 
 def _whole_lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         return []
+    try:  # of what is whole: a line may be cut inside a letter
+        return data[: data.rfind(b"\n") + 1].decode("utf-8").splitlines()
     except UnicodeDecodeError:
         raise InputError(f"{path} is damaged: it is no text; restore it, or delete it and resume without it") from None
-    return text[: text.rfind("\n") + 1].splitlines()
 
 
 def _expect(path: Path, header: str, row: Row) -> None:
