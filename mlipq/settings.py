@@ -20,14 +20,24 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Content:
-    """Keys and values, and on which lines of their file they stand, where they come from one."""
+    """Keys and values, and on which lines of their file they stand; ``None`` for what was said elsewhere."""
 
     values: dict[str, Any]
-    lines: Mapping[Key, int]
+    lines: Mapping[Key, int | None]
 
     def merged(self, overrides: Mapping[str, Any]) -> "Content":
         """Return the content with some keys replaced; of a key that holds others, those that are named."""
-        return Content(_merged(self.values, overrides), self.lines)
+        values, replaced = dict(self.values), set[Key]()
+        for key, value in overrides.items():
+            own = values.get(key)
+            if isinstance(own, dict) and isinstance(value, dict):
+                values[key] = {**own, **value}
+                replaced |= {(key, inner) for inner in value}
+            else:
+                values[key] = value
+                replaced.add((key,))
+        kept = {at: line for at, line in self.lines.items() if replaced.isdisjoint((at[:1], at[:2]))}
+        return Content(values, {**kept, **dict.fromkeys(replaced)})
 
 
 class Mistakes(Exception):
@@ -108,14 +118,6 @@ def checked(model: type[Model], content: Content, names: Mapping[str, str] | Non
     raise Mistakes([_sentence(key, found[key], known, names or {}, content.lines) for key in innermost])
 
 
-def _merged(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(content)
-    for key, value in overrides.items():
-        own = content.get(key)
-        merged[key] = {**own, **value} if isinstance(own, dict) and isinstance(value, dict) else value
-    return merged
-
-
 def _yaml_problem(error: yaml.YAMLError) -> str:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return str(error)
@@ -155,7 +157,7 @@ def _place(problem: Any, content: Any) -> Key:
 
 
 def _sentence(
-    key: Key, problems: list[Any], known: Mapping[str, str], names: Mapping[str, str], lines: Mapping[Key, int]
+    key: Key, problems: list[Any], known: Mapping[str, str], names: Mapping[str, str], lines: Mapping[Key, int | None]
 ) -> str:
     """Return what is wrong with one key; of a union each choice has a problem of its own."""
     explained = " or ".join(dict.fromkeys(_explained(problem, key, known) for problem in problems))

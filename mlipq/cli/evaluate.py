@@ -60,11 +60,11 @@ def evaluate(
     """
     from mlipq.cli.progress import ReadingBar, starting_over
     from mlipq.training.inference.evaluation import Rows
-    from mlipq.training.inference.evaluations import evaluate_model
-    from mlipq.training.saved.packaging import refuse_existing
+    from mlipq.training.inference.report import evaluate_model
+    from mlipq.training.saved.packaging import refuse_output
 
     if per_structure is not None:
-        refuse_existing(per_structure)
+        refuse_output(per_structure, ".csv")
     rows = Rows() if per_structure is not None else None
     with starting_over(), ReadingBar("evaluating") as bar:
         report = evaluate_model(model, weights, dataset, split, _targets(target or ()), rows, bar.at)

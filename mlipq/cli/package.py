@@ -39,10 +39,10 @@ def package(
     Energies and forces stay the same. The GFN1 head of a composite energy is merged with the correction.
     """
     from mlipq.training.saved.model import load_model
+    from mlipq.training.saved.packaging import PACKAGE, refuse_output
     from mlipq.training.saved.packaging import package as write_package
-    from mlipq.training.saved.packaging import refuse_existing
 
-    refuse_existing(output)
+    refuse_output(output, PACKAGE)
     packaged = write_package(load_model(run, weights), output, _heads(keep) or (), _heads(drop))
     before, after = packaged.parameters
     if as_json:
@@ -57,7 +57,7 @@ def package(
         return
     kept = ", ".join(f"{name} ({why})" for name, why in packaged.kept.items())
     size = f"{output.stat().st_size / 1e6:.1f} MB"
-    rows = {"kept": kept, "dropped": packaged.dropped, "parameters": f"{after:,} of {before:,}", "size": size}
+    rows = {"kept": kept, "dropped": list(packaged.dropped), "parameters": f"{after:,} of {before:,}", "size": size}
     print_table(str(output), rows)
 
 

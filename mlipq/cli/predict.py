@@ -50,12 +50,12 @@ def predict(
     """
     from mlipq.cli.progress import ReadingBar, starting_over
     from mlipq.structures import ReadOptions
-    from mlipq.training.inference.prediction import predict_files
+    from mlipq.training.inference.files import predict_files
     from mlipq.training.inference.predictor import Predictor
     from mlipq.training.saved.model import load_model
-    from mlipq.training.saved.packaging import refuse_existing
+    from mlipq.training.saved.packaging import refuse_output
 
-    refuse_existing(output)
+    refuse_output(output, ".extxyz", ".xyz")
     options = ReadOptions(
         charge_key=charge_key,
         charge_default=0 if charge is None else charge,

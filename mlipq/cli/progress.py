@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
 
 from mlipq.cli.output import error_console, printable
 from mlipq.errors import IncompleteError
@@ -19,7 +21,7 @@ RATE_WINDOW = 60.0
 
 
 class Bar:
-    """One line that says how far a job is; use as a context manager.
+    """A line that says how far a job is, and what it found so far below; use as a context manager.
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ class Bar:
     def __init__(self, doing: str) -> None:
         self._console = error_console()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
-        self._bar = Progress(*columns, console=self._console, transient=True)
+        self._bar = _BarAndText(*columns, console=self._console, transient=True)
         self._task = self._bar.add_task(doing, total=None, text="")
         self._last_line = time.monotonic()
 
@@ -49,16 +51,28 @@ class Bar:
         """Go over to something else, of which ``total`` is to be done."""
         self._bar.update(self._task, description=doing, total=total, completed=0)
 
-    def show(self, text: str, done: float = 0.0) -> None:
-        """Say how far it is, in words and as a length."""
+    def show(self, text: str, done: float = 0.0, found: str = "") -> None:
+        """Say how far it is, in words and as a length, and what was found so far."""
+        self._bar.below = found
         self._bar.update(self._task, completed=done, text=text)
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
-            self.say(text)
+            self.say("; ".join(filter(None, (text, found))))
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line that stays."""
         self._console.print(printable(text), style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+class _BarAndText(Progress):
+    """A bar, and lines of text below it."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(printable(self.below))
 
 
 class TransferBar(Bar):

@@ -104,7 +104,8 @@ def resume(folder: Folder, as_json: bool = JSON_OPTION) -> None:
 
 def _config(file: Path | None, given: Mapping[str, Any]) -> "RunConfig":
     """Return the configuration that a file says, or a dataset and a preset; with the options on top."""
-    from mlipq.training.config import preset_config, read_config
+    from mlipq.training.config import read_config
+    from mlipq.training.presets import preset_config
 
     overrides: dict[str, Any] = {}
     if given["steps"] is not None:

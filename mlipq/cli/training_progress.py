@@ -43,10 +43,10 @@ class TrainingProgress(Bar, Watcher):
         start, first = self._history[0]
         rate = (step - first) / max(now - start, 1e-9)
         left = duration((self._steps - step) / rate) if rate > 0 else "?"
-        self.show(f"step {step:,} of {self._steps:,}, {rate:,.1f} steps/s, {left} left{self._errors}", step)
+        self.show(f"step {step:,} of {self._steps:,}, {rate:,.1f} steps/s, {left} left", step, self._errors)
 
     def validated(self, row: Row) -> None:
-        self._errors = f"; validation: {errors_text(row)}"
+        self._errors = f"validation: {errors_text(row)}"
 
     def nothing_to_do(self) -> None:
         self.did_nothing = True

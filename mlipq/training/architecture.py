@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 HeadKind = Literal[
     "energy",
@@ -28,13 +28,17 @@ OWN_KIND: dict[str, HeadKind] = {
 """Heads that are known by their name, and their kind."""
 
 
+DERIVED = ("strain_gradient", "stress", "orbital_populations")
+"""Outputs that follow from those of heads, beside the forces of energies."""
+
+
 def forces_name(energy: str) -> str:
     """Return the name of the forces of an energy: ``gfn1_forces`` of ``gfn1_energy``."""
     return f"{energy.removesuffix('energy')}forces"
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class HeadConfig(_Record):
@@ -49,22 +53,23 @@ class HeadConfig(_Record):
 class Architecture(_Record):
     """The choices that a user makes for a model."""
 
-    backbone: Literal["schnet", "painn", "tensornet", "density"] = "painn"
+    backbone: Literal["schnet", "painn", "tensornet"] = "painn"
     """Architecture; all but ``schnet`` are equivariant."""
-    channels: PositiveInt = 64
+    channels: int = Field(default=64, ge=4, le=10_000)
     """Features of an atom."""
-    layers: PositiveInt = 3
+    layers: int = Field(default=3, ge=1, le=100)
     """Rounds of messages."""
-    cutoff: PositiveFloat = 5.0
+    cutoff: float = Field(default=5.0, gt=0, le=100)
     """Largest distance between neighbours, in Å."""
-    radial: int = Field(default=8, ge=2)
+    radial: int = Field(default=8, ge=2, le=1_000)
     """Functions of the distance."""
     composite: bool = False
-    """Energy = the energy of the head ``gfn1_energy`` + a correction, which the head ``energy`` learns."""
+    """Energy = the energy of the head ``gfn1_energy`` + a correction, which the head ``energy`` learns; each has half of the hidden
+    units of an energy head, and a package has both as one."""
     feed_charges: Literal["", "orbital_charges", "atomic_charges"] = ""
     """Predicted charges that the head ``energy`` reads beside the features."""
     conserve_charge: bool = False
-    """Impose the total charge on predicted charges; otherwise it is learned."""
+    """Let predicted orbital charges, and atomic ones, add up to the total charge; otherwise that is learned."""
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -81,14 +86,14 @@ class PotentialConfig(Architecture):
     """What is predicted, by name; forces come with every energy. Names alone do for heads that are known by them."""
     elements: tuple[int, ...] = ()
     """Atomic numbers that the training structures had; none for a potential that was not trained."""
-    energy_terms: PositiveInt = 1
-    """Read-outs that the head ``energy`` adds up: 2 where the heads of a composite were merged for inference."""
 
     @field_validator("heads", mode="before")
     @classmethod
     def _named(cls, heads: Any) -> Any:
         if isinstance(heads, dict):  # of JSON, which has no tuples
             return {name: HeadConfig.model_validate(head, strict=False) for name, head in heads.items()}
+        if not isinstance(heads, list | tuple) or not all(isinstance(name, str) for name in heads):
+            raise ValueError(f"expected heads by name, or a list of names, got {heads!r}")
         unknown = [name for name in heads if name not in OWN_KIND]
         if unknown:
             raise ValueError(f"a head without a kind should be one of {', '.join(OWN_KIND)}, got {unknown[0]!r}")

@@ -18,11 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from mlipq.errors import InputError
 from mlipq.settings import Content, Mistakes, checked, read_yaml
 from mlipq.training.architecture import SIZES, Architecture, HeadConfig, HeadKind, PotentialConfig
-
-_PRESETS = Path(__file__).parent / "presets"
 
 MAIN = "main"
 """Target that stands for the dataset's main energy, or for the forces that belong to it."""
@@ -96,11 +93,15 @@ TaskName = Annotated[str, AfterValidator(_name)]
 
 
 class BatchSize(_Record):
-    """How much is in the batch of a step: structures, atoms or edges (neighbours, each pair twice)."""
+    """How much is in the batch of a step."""
 
     structures: PositiveInt | None = None
+    """So many structures, or one less where an epoch cannot be divided by it."""
     atoms: PositiveInt | None = None
+    """So many atoms at most; a structure that has more is a batch of its own."""
     edges: PositiveInt | None = None
+    """So many neighbours at most, each pair counted twice: what time and memory follow; a structure that has more is a batch of its
+    own."""
 
     @model_validator(mode="after")
     def _one(self) -> "BatchSize":
@@ -120,7 +121,7 @@ class DataSettings(_Record):
     train: str = ""
     """Part of the split to train on; may be left out where there is one beside ``test`` and ``validation``."""
     size: PositiveInt | None = None
-    """Structures used in all, those for validation among them, drawn by the seed; by default all."""
+    """Structures drawn by the seed, those for validation among them unless they are a part of the split; by default all."""
     validation: Annotated[NonNegativeInt | NonNegativeFloat | str, BeforeValidator(_number)] = 0.1
     """Structures for validation: a fraction of ``size``, a number, or a part of the split."""
     groups: tuple[str, ...] = ()
@@ -267,51 +268,6 @@ def read_config(source: Path | str | Mapping[str, Any], **overrides: Any) -> Run
     content = read_yaml(path, "run", "output: …, data: […]")
     resolved = Content(_resolved(content.values, path.parent), content.lines)
     return _made(resolved.merged(overrides), str(path))
-
-
-def presets() -> list[str]:
-    """Return the names of the bundled presets."""
-    return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
-
-
-def preset_config(
-    preset: str,
-    dataset: str,
-    output: str,
-    *,
-    energy: str = "",
-    data: Mapping[str, Any] | None = None,
-    **overrides: Any,
-) -> RunConfig:
-    """Return a bundled preset as the configuration of a run.
-
-    Parameters
-    ----------
-    preset
-        One of :func:`presets`.
-    dataset, output
-        As in the YAML.
-    energy
-        Array to take for the dataset's main energy.
-    data
-        Keys of the dataset: ``split``, ``size`` …
-    overrides
-        As for :func:`read_config`.
-
-    Raises
-    ------
-    InputError
-        If there is no such preset, or a setting is wrong.
-    """
-    if preset not in presets():
-        raise InputError(f"there is no preset {preset!r}; there are {', '.join(presets())}")
-    content = dict(read_yaml(_PRESETS / f"{preset}.yaml", "preset", "tasks: …").values)
-    tasks = {**content.pop("tasks")}
-    if energy:
-        tasks["energy"] = {**_task(tasks["energy"]), "target": energy}
-    settings = {"dataset": dataset, **content.pop("data", {}), **(data or {}), "tasks": tasks}
-    whole = Content({**content, "output": output, "data": [settings]}, {})
-    return _made(whole.merged(overrides), f"preset {preset}")
 
 
 def _made(content: Content, where: str) -> RunConfig:

@@ -77,15 +77,20 @@ def test_tables_take_means_over_seeds():
             "contestant": contestant,
             "seed": seed,
             "mae_me": {"p": error, "all": error},
-            "by_element": {"C": {"p": (6, error)}},
+            "by_element": {"C": {"p": (300, error)}, "Fe": {"p": (3, error)}},
         }
         for contestant, errors in {"equivariant": (1.0, 3.0), "invariant": (8.0, 12.0)}.items()
         for seed, error in enumerate(errors)
     ]
     assert orbitals.gains(rows) == {"qm7": {"p": pytest.approx(80), "all": pytest.approx(80)}}
-    assert "| qm7 | equivariant |  | 2.00 ± 1.41 |  |  | 2.00 ± 1.41 |" in orbitals.table_by_shell(rows)
-    (line,) = orbitals.table_by_element(rows)
-    assert (line["orbitals"], line["equivariant_me"], line["invariant_me"]) == (6, 2, 10)
+    carbon, iron = orbitals.by_element(rows)
+    assert (carbon["orbitals"], carbon["equivariant_me"], carbon["invariant_me"]) == (300, 2, 10)
+    assert (iron["element"], iron["orbitals"]) == ("Fe", 3)
+    report = orbitals.report(rows).splitlines()
+    assert "| qm7 | equivariant | 2 |  | 2.00 ± 1.41 |  |  | 2.00 ± 1.41 |" in report
+    assert "| qm7 |  | 80 % |  |  | 80 % |" in report
+    assert "| qm7 | C |  | 10.0 → 2.0 |  |" in report
+    assert not any(line.startswith("| qm7 | Fe") for line in report)
 
 
 @pytest.mark.parametrize("dataset", equal.SECONDS)
@@ -133,6 +138,7 @@ def test_the_best_trial_of_a_model_is_chosen(small):
             ("samples", "invariant", 4, 35),
         ]
     ]
+    trials.append({"dataset": "samples", "contestant": "invariant", "learning_rate": 5, "mae_me": {}})  # diverged
     charges.TRIALS.parent.mkdir()
     charges.TRIALS.write_text(json.dumps({"rows": trials}))
     assert charges.best_learning_rate("samples", "invariant") == 4

@@ -99,6 +99,12 @@ def test_what_is_there_already_is_not_written_over(refuse, run, water, tmp_path)
         assert "is there already" in refuse(*command)
 
 
+def test_a_file_has_the_name_of_what_it_is(refuse, run, water):
+    assert "out.db: expected a name that ends in .extxyz or .xyz" in refuse("predict", run, water, "-o", "out.db")
+    assert "out.zip: expected a name that ends in .mlipq" in refuse("package", run, "-o", "out.zip")
+    assert "e.json: expected a name that ends in .csv" in refuse("evaluate", run, "--per-structure", "e.json")
+
+
 def test_heads_and_targets_that_are_not_there(refuse, run):
     assert "'orbital_charges' cannot be dropped: its charges feed the energy" in refuse(
         "package", run, "-o", "out.mlipq", "--drop", "orbital_charges"

@@ -13,8 +13,8 @@ from mlipq.structures import Structure
 from mlipq.training.models.batch import Batch, collate, find_neighbours
 from mlipq.training.models.potential import Potential, PotentialConfig
 
-BACKBONES = ("schnet", "painn", "tensornet", "density")
-EQUIVARIANT = ("painn", "tensornet", "density")
+BACKBONES = ("schnet", "painn", "tensornet")
+EQUIVARIANT = ("painn", "tensornet")
 ALL_HEADS = (
     "energy",
     "gfn1_energy",

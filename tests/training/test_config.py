@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from mlipq.errors import InputError
-from mlipq.training.config import Annealed, RunConfig, preset_config, presets, read_config
+from mlipq.training.config import Annealed, RunConfig, read_config
+from mlipq.training.presets import preset_config, presets
 
 LEAST = """
 output: runs/qm7
@@ -89,6 +90,7 @@ def test_a_weight_goes_in_a_straight_line_and_stays():
         ("training: {precision: half}", ["training.precision: should be 'float32' or 'float64', got 'half'"]),
         ("model: {size: medium}", ["model.size: should be 'small' or 'large', got 'medium'"]),
         ("model: {heads: [energy]}", ["model.heads: unknown key"]),
+        ("model: {cutoff: .inf}", ["line 7: model.cutoff: should be a finite number, got inf"]),
         ("model: large", ["model: should hold keys and values (key: value), got 'large'"]),
         ("seed: 1\nseed: 2", ["line 8: seed stands there twice, first on line 7"]),
         ("seed: [", ["not YAML: line 8, column 1"]),
@@ -101,6 +103,18 @@ def test_mistakes_are_named_with_key_and_line(tmp_path, change, messages):
     assert str(refused.value).startswith(str(path))
     for message in messages:
         assert message in str(refused.value)
+
+
+def test_what_the_command_line_says_is_on_no_line(tmp_path):
+    path = written(tmp_path, LEAST + "training: {steps: 3, warmup: -1}\nseed: 1\n")
+    with pytest.raises(InputError) as refused:
+        read_config(path, training={"steps": 0}, seed=-1)
+    told = str(refused.value).splitlines()[1:]
+    assert sorted(line.strip().partition(": should")[0] for line in told) == [
+        "line 7: training.warmup",
+        "seed",
+        "training.steps",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ They stand in the dataset's entry in the cache folder, one folder for each cutof
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from mlipq.errors import InputError, MlipqError
 from mlipq.store import Dataset
 from mlipq.store.commit import committing_folder, sync_file
 from mlipq.store.table import offsets_from
-from mlipq.training.models.batch import Neighbours, find_neighbours
+from mlipq.training.models.batch import BadGeometryError, Neighbours, find_neighbours
 
 LAYOUT = 1
 """Number of the arrangement of the files."""
@@ -56,9 +57,14 @@ def neighbours_of(
     folder = dataset.cache_folder / f"neighbours-{_key(rows, cutoff)}"
     found = _open(folder, len(rows))
     if found is None:
-        # suppressed: made by another process meanwhile, or the cache cannot be written to
-        with suppress(MlipqError), committing_folder(folder) as temporary:
-            _write(temporary, _blocks(dataset, rows, cutoff, progress))
+        shutil.rmtree(folder, ignore_errors=True)  # damaged, if there
+        try:
+            with committing_folder(folder) as temporary:
+                _write(temporary, _blocks(dataset, rows, cutoff, progress))
+        except MlipqError as error:
+            if not isinstance(error.__cause__, OSError):  # it is not about files, but about a structure
+                raise
+        # another process may have made it meanwhile; else the cache cannot be written to
         found = _open(folder, len(rows))
     return found if found is not None else _joined(list(_blocks(dataset, rows, cutoff, progress)))
 
@@ -82,25 +88,15 @@ def _blocks(dataset: Dataset, rows: NDArray[np.int64], cutoff: float, progress: 
         arrays = dataset.batch(block, names)
         try:
             found = find_neighbours(arrays, cutoff)
-        except InputError:
-            _name_the_culprit(dataset, block, names, cutoff)
-            raise
+        except BadGeometryError as error:
+            structure = dataset.structure(block[error.row])
+            raise InputError(
+                f"{dataset.path}: structure {block[error.row]} ({structure.name}, from {structure.source_file}) {error.problem}"
+            ) from None
         if periodic and found.shifts is None:
             found = replace(found, shifts=np.zeros((len(found.senders), 3), dtype=np.int32))
         yield found
         progress(start + len(block), len(rows))
-
-
-def _name_the_culprit(dataset: Dataset, block: NDArray[np.int64], names: list[str], cutoff: float) -> None:
-    for row in block:
-        try:
-            find_neighbours(dataset.batch([row], names), cutoff)
-        except InputError as error:
-            structure = dataset.structure(row)
-            said = str(error).removeprefix("structure 0 of those given ")
-            raise InputError(
-                f"{dataset.path}: structure {row} ({structure.name}, from {structure.source_file}) {said}"
-            ) from None
 
 
 def _joined(blocks: list[Neighbours]) -> Neighbours:

@@ -57,7 +57,8 @@ class Source:
     train_rows, validation_rows
         Rows of the dataset, ascending.
     left_out
-        How many structures are not validated on, since they have an element that none of the training structures has.
+        How many structures are not validated on, since they have an element that none of the training structures has, or an
+        energy where none with such an energy has the element.
     batches
         Which of the training rows make the k-th batch, as positions (see :class:`~mlipq.training.data.sampling.Batches`).
 
@@ -133,8 +134,13 @@ class Source:
         return hashlib.sha256(np.ascontiguousarray(identities, dtype="<u8").tobytes()).hexdigest()
 
     def _known_elements(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        trained, asked = (self.dataset.batch(these, ["elements"])["elements"] for these in (self.train_rows, rows))
-        unknown: NDArray[np.bool_] = (asked & ~np.bitwise_or.reduce(trained, axis=0)).any(axis=1)
+        """Return which structures have known elements alone; where they have a label of an energy, known to that energy."""
+        energies = [task.target for task in self.tasks if task.kind == "energy"]
+        trained, asked = (self.dataset.batch(these, ["elements", *energies]) for these in (self.train_rows, rows))
+        unknown = _others(asked["elements"], trained["elements"])
+        for energy in energies:
+            taught = trained["elements"][np.isfinite(trained[energy])]
+            unknown |= np.isfinite(asked[energy]) & _others(asked["elements"], taught)
         return ~unknown
 
     def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -160,6 +166,12 @@ class Taken(NamedTuple):
 def energies_to_differentiate(tasks: Iterable[Task]) -> tuple[str, ...]:
     """Return the energies whose forces are among the tasks."""
     return tuple(task.head for task in tasks if task.kind == "forces")
+
+
+def _others(elements: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which structures have elements that none of the known ones has; both ``(structures, words)`` of bits."""
+    found: NDArray[np.bool_] = (elements & ~np.bitwise_or.reduce(known, axis=0)).any(axis=1)
+    return found
 
 
 def _budget(batch: BatchSize) -> int:
@@ -191,6 +203,10 @@ def choose_rows(dataset: Dataset, settings: DataSettings, seed: int) -> tuple[ND
     if isinstance(settings.validation, str):
         apart = dataset.select(split=_part(dataset, settings, settings.validation)).rows
         validation = np.setdiff1d(_of_groups(dataset, apart, settings.groups), drawn)
+        if not len(validation):
+            raise InputError(
+                f"{settings.dataset}: validation: all structures of {settings.validation} are trained on; name another part, or a number"
+            )
         return np.sort(drawn), validation
     n_validation = settings.validation
     if isinstance(n_validation, float):

@@ -144,24 +144,23 @@ def evaluate(
     sums = {task.name: [_Sum(metric) for metric in _metrics(task)] for task in tasks}
     names = [*MODEL_INPUTS, "identity", "name", *(name for name in ("cell", "pbc") if name in dataset.specs)]
     names += [task.target for task in tasks]
+    wanted = [task.name for task in tasks]
+    elements = predictor.elements(wanted)
     left_out: dict[str, int] = {}
     done = 0
     index = dataset.rows if index is None else index
     for table in _tables(dataset, index, list(dict.fromkeys(names)), progress):
-        known = _known(predictor, table, left_out)
+        known = _known(elements, table, left_out)
         if not len(known):
             continue
         done += len(known)
-        predicted = predictor.predict(known.arrays, [task.name for task in tasks])
+        predicted = predictor.predict(known.arrays, wanted)
         residuals = {}
         for task in tasks:
             residuals[task.name] = predicted[task.name].astype(np.float64) - labels_of(task, known.arrays)
             for total in sums[task.name]:
-                total.add(
-                    _per_atom(residuals[task.name], known)
-                    if total.metric.name.endswith("/atom")
-                    else residuals[task.name]
-                )
+                atoms = np.diff(known.arrays["atom_offsets"]) if total.metric.name.endswith("/atom") else 1
+                total.add(residuals[task.name] / atoms)
         if rows is not None:
             rows.lines += _lines(tasks, known, predicted, residuals)
     if not done:
@@ -208,11 +207,6 @@ def _metrics(task: Task) -> list[Metric]:
     return [metric, Metric(f"{metric.name}/atom", metric.factor)] if task.kind == "energy" else [metric]
 
 
-def _per_atom(residuals: NDArray[np.float64], table: Table) -> NDArray[np.float64]:
-    atoms: NDArray[np.int64] = np.diff(table.arrays["atom_offsets"])
-    return residuals / atoms
-
-
 def _tables(dataset: Dataset, index: NDArray[np.int64], names: list[str], progress: Progress) -> Iterator[Table]:
     for start in range(0, len(index), BLOCK_STRUCTURES):
         progress(start, len(index))
@@ -220,13 +214,10 @@ def _tables(dataset: Dataset, index: NDArray[np.int64], names: list[str], progre
     progress(len(index), len(index))
 
 
-def _known(predictor: Predictor, table: Table, left_out: dict[str, int]) -> Table:
-    """Return the structures whose elements the model knows; count the others."""
-    known = predictor.potential.config.elements
-    if not known:
-        return table
+def _known(elements: NDArray[np.uint8], table: Table, left_out: dict[str, int]) -> Table:
+    """Return the structures of elements that the model knows; count the others."""
     numbers, offsets = table.arrays["atomic_numbers"], table.arrays["atom_offsets"]
-    unseen = ~np.isin(numbers, known)
+    unseen = ~np.isin(numbers, elements)
     rows = np.searchsorted(offsets, np.flatnonzero(unseen), side="right") - 1
     for row in np.unique(rows):
         atoms = table.atoms_of(row)

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from mlipq.errors import InputError
 from mlipq.store.table import offsets_from
 from mlipq.structures import Structure
-from mlipq.training.architecture import forces_name
 from mlipq.training.inference.blocks import bound_memory
 from mlipq.training.loop.stops import out_of_memory
-from mlipq.training.models.batch import Neighbours, collate, find_neighbours
+from mlipq.training.models.batch import BadGeometryError, Neighbours, collate, find_neighbours
+from mlipq.training.models.heads import EnergyHead
+from mlipq.training.models.layers import N_ELEMENTS
 from mlipq.training.models.moments import populations
 from mlipq.training.saved.model import SavedModel, built, load_model
 
@@ -68,7 +69,7 @@ class Predictor:
         bound_memory(cast(nn.Module, self.potential.backbone), BLOCK_EDGES[self.device.type])
         self.dtype = next(self.potential.parameters()).dtype
         heads = self.potential.config.heads
-        self._forces = {forces_name(name): name for name, head in heads.items() if head.kind == "energy"}
+        self._forces = {forces: energy for energy, forces in self.potential.config.energies.items()}
         self.outputs: dict[str, Level] = {
             **{name: "atom" if head.kind in _OF_ATOMS else "structure" for name, head in heads.items()},
             **dict.fromkeys(self._forces, "atom"),
@@ -100,29 +101,56 @@ class Predictor:
         ------
         InputError
             If there is no such output, or a structure has an element that the model was not trained on, a coordinate that is
-            no finite number, or two atoms at the same place, or does not fit into memory.
+            no finite number, periodic cell vectors that span no cell, or two atoms at the same place, or does not fit into memory; if
+            the model gives no finite number.
         """
         wanted = tuple(self.outputs if outputs is None else outputs)
         unknown = [name for name in wanted if name not in self.outputs]
         if unknown:
             raise InputError(f"this model does not predict {unknown[0]!r}; it predicts {', '.join(self.outputs)}")
         arrays = structures if isinstance(structures, Mapping) else arrays_of(structures)
-        for row, problem in self.problems(arrays).items():
+        for row, problem in self.problems(arrays, wanted).items():
             raise InputError(f"{_where(structures, row)}: {problem}")
-        parts = [self._predict(part, neighbours, wanted) for part, neighbours in self._batches(arrays)]
+        try:
+            parts = [self._predict(part, neighbours, wanted) for part, neighbours in self._batches(arrays)]
+        except BadGeometryError as error:
+            raise InputError(f"{_where(structures, error.row)} {error.problem}") from None
         if not parts:
             raise InputError("there is nothing to predict for: no structure was given")
-        return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+        found = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+        for name in wanted:
+            broken = np.flatnonzero(~np.isfinite(found[name]).reshape(len(found[name]), -1).all(axis=1))
+            if len(broken) and name != "stress":
+                atoms = self.outputs[name] == "atom"
+                row = np.searchsorted(arrays["atom_offsets"], broken[0], side="right") - 1 if atoms else broken[0]
+                raise InputError(f"{_where(structures, row)}: the model gives no finite number for {name}")
+        return found
 
-    def problems(self, arrays: Arrays) -> dict[int, str]:
+    def elements(self, outputs: Collection[str] | None = None) -> NDArray[np.uint8]:
+        """Return the atomic numbers that these outputs can be predicted for; for all of them by default.
+
+        Of several datasets, one may have elements that the energies of another lack.
+        """
+        wanted = self.outputs if outputs is None else outputs
+        config = self.potential.config
+        known = np.isin(np.arange(N_ELEMENTS), config.elements) if config.elements else np.arange(N_ELEMENTS) > 0
+        energies = {self._forces.get(name, name) for name in wanted} | ({"energy"} if "stress" in wanted else set())
+        if config.composite and "energy" in energies:
+            energies.add("gfn1_energy")
+        for name in energies & config.energies.keys():
+            known &= np.isfinite(cast(EnergyHead, self.potential.heads[name]).references.cpu().numpy())
+        return np.flatnonzero(known).astype(np.uint8)
+
+    def problems(self, arrays: Arrays, outputs: Collection[str] | None = None) -> dict[int, str]:
         """Return what makes structures impossible to predict, by their row: elements not in training, no finite coordinates."""
         found: dict[int, str] = {}
-        known = self.potential.config.elements
-        if known:
-            symbols = ", ".join(chemical_symbols[z] for z in known)
-            for row, atom in _atoms_where(~np.isin(arrays["atomic_numbers"], known), arrays):
-                element = chemical_symbols[arrays["atomic_numbers"][atom]]
-                found[row] = f"the element {element} was not in training; this model knows {symbols}"
+        known = self.elements(outputs)
+        symbols = ", ".join(chemical_symbols[z] for z in known)
+        for row, atom in _atoms_where(~np.isin(arrays["atomic_numbers"], known), arrays):
+            element = arrays["atomic_numbers"][atom]
+            symbol, seen = chemical_symbols[element], element in self.potential.config.elements
+            what = f"no energy of the element {symbol} was" if seen else f"the element {symbol} was not"
+            found[row] = f"{what} in training; this model knows {symbols}"
         for row, atom in _atoms_where(~np.isfinite(arrays["positions"]).all(axis=1), arrays):
             found[row] = f"atom {atom - arrays['atom_offsets'][row]} (from 0) has a coordinate that is no finite number"
         return dict(sorted(found.items()))
@@ -143,7 +171,10 @@ class Predictor:
     def _batches(self, arrays: Arrays) -> Iterator[tuple[Arrays, Neighbours]]:
         for rows in _cut(np.diff(arrays["atom_offsets"]), _BLOCK_ATOMS):
             block = _rows_of(arrays, rows)
-            neighbours = find_neighbours(block, self.potential.config.cutoff)
+            try:
+                neighbours = find_neighbours(block, self.potential.config.cutoff)
+            except BadGeometryError as error:
+                raise BadGeometryError(int(rows[0]) + error.row, error.problem) from None
             for part in _cut(np.diff(neighbours.offsets), BATCH_EDGES[self.device.type]):
                 yield _rows_of(block, part), neighbours.take(part)
 
@@ -221,7 +252,10 @@ def _atoms_where(wrong: NDArray[np.bool_], arrays: Arrays) -> Iterator[tuple[int
 
 
 def _where(structures: Sequence[Structure] | Arrays, row: int) -> str:
-    return f"structure {row} (from 0)" if isinstance(structures, Mapping) else structures[row].where
+    if not isinstance(structures, Mapping):
+        return structures[row].where
+    name = structures["name"][row] if "name" in structures else ""
+    return f"structure {row} (from 0{f', {name}' if name else ''})"
 
 
 def _stress(strain_gradient: Tensor, arrays: Arrays) -> Tensor:  # (S, 3, 3) eV -> (S, 3, 3) eV/Å³

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mlipq.errors import InputError
 from mlipq.training.models.machine import CPU
 
 
@@ -49,21 +50,36 @@ def joined(device: str = "auto") -> Iterator[World]:
     device
         ``cpu``, ``cuda``, or ``auto``: a GPU where there is one. Under ``torchrun`` each process of a machine has its own GPU.
 
+    Raises
+    ------
+    InputError
+        If there is no GPU for this process, and one is asked for; if the variables that torchrun sets are not all there.
+
     Examples
     --------
     >>> with joined("cpu") as world:
     ...     print(world.rank, world.size)
     0 1
     """
-    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_gpu else torch.device("cpu")
+    size, gpus = int(os.environ.get("WORLD_SIZE", "1")), torch.cuda.device_count()
+    on_gpu = device == "cuda" or (device == "auto" and gpus > 0)
+    where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_gpu else CPU
+    if on_gpu and where.index >= gpus:
+        raise InputError(
+            f"device: expected a GPU for each process of this machine, found {gpus} for process {where.index + 1}; "
+            "start fewer processes, or say device: cpu"
+        )
     if on_gpu:
         torch.cuda.set_device(where)
     if size == 1:
         yield World(device=where)
         return
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    except ValueError as error:
+        raise InputError(
+            f"WORLD_SIZE is {size}, but: {error}; start the processes with torchrun, or unset it"
+        ) from error
     try:
         yield World(dist.get_rank(), dist.get_world_size(), where)
     finally:

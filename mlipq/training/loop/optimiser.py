@@ -6,11 +6,15 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw  # the class would load torch's compiler, which takes more than a second
 
 from mlipq.errors import InputError
 from mlipq.training.config import TrainingSettings
 from mlipq.training.loop.flat import Layout
 from mlipq.training.models.potential import Potential
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+"""Of AdamW; torch's defaults."""
 
 Kept: TypeAlias = Literal["best", "last", "ema"]
 """Weights averaged at the best validation; as they are; averaged now."""
@@ -53,23 +57,8 @@ class Optimiser:
         for parameter, gradient in zip(parameters, self._layout.views(self.gradient)):
             parameter.grad = gradient
         self._moments = dict(zip(("exp_avg", "exp_avg_sq"), moments))
-        self._adamw = self._adamw_of(self._layout.end_of(len(decayed)), settings.weight_decay)
-
-    def _adamw_of(self, end: int, weight_decay: float) -> torch.optim.AdamW:
-        """Make an AdamW of two tensors: the weights up to ``end``, which decay, and the others."""
-        parts = (slice(None, end), slice(end, None))
-        groups = [
-            {"params": [nn.Parameter(self._weights[part])], "weight_decay": decay}
-            for part, decay in zip(parts, (weight_decay, 0.0))
-        ]
-        adamw = torch.optim.AdamW(groups, fused=True)
-        for group, part in zip(adamw.param_groups, parts):
-            (weights,) = group["params"]
-            weights.grad = self.gradient[part]
-            moments = {name: values[part] for name, values in self._moments.items()}
-            step = torch.zeros((), dtype=torch.float32, device=weights.device)
-            adamw.state[weights] = {"step": step, **moments}
-        return adamw
+        end = self._layout.end_of(len(decayed))
+        self._decays = ((settings.weight_decay, slice(None, end)), (0.0, slice(end, None)))
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0: it rises in a line, then falls as a cosine."""
@@ -92,9 +81,27 @@ class Optimiser:
 
     def step(self, step: int) -> None:
         """Change the weights, and with them their average, by step ``step``, counted from 0."""
-        for group in self._adamw.param_groups:
-            group["lr"] = self.learning_rate(step)
-        self._adamw.step()
+        for weight_decay, part in self._decays:
+            weights, gradients, means, squares = (
+                [values[part]] for values in (self._weights, self.gradient, *self._moments.values())
+            )
+            done = torch.full((), step, dtype=torch.float32, device=self._weights.device)
+            adamw(
+                weights,
+                gradients,
+                means,
+                squares,
+                [],
+                [done],
+                fused=True,
+                amsgrad=False,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                lr=self.learning_rate(step),
+                weight_decay=weight_decay,
+                eps=EPSILON,
+                maximize=False,
+            )
         decay = min(self.settings.ema, (1 + step) / (10 + step))  # a young average follows faster
         self._average.lerp_(self._weights, 1 - decay)
 
@@ -112,8 +119,8 @@ class Optimiser:
         weights = {f"last.{name}": values for name, values in self.potential.state_dict().items()}
         return weights | self._flat()
 
-    def load(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Go on from what :meth:`tensors` returned after ``step`` steps.
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what :meth:`tensors` returned.
 
         Raises
         ------
@@ -130,8 +137,6 @@ class Optimiser:
             raise InputError(
                 f"the checkpoint is that of another model ({str(error)[:200]}); resume the run that it belongs to"
             ) from None
-        for state in self._adamw.state.values():
-            state["step"].fill_(step)
 
     def _flat(self) -> dict[str, Tensor]:
         return {"ema": self._average, "best": self._best, **self._moments}

@@ -13,18 +13,20 @@ from torch import Tensor
 from mlipq.errors import IncompleteError
 from mlipq.training.data.source import Taken
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NO_MEMORY = ("can't allocate memory", "not enough memory")
 """What torch's allocator for the CPU says; it has no class of its own for it."""
 
 
 class Interrupts:
-    """Notes the first Ctrl-C or SIGTERM instead of obeying it. Use as a context manager.
+    """Notes the first Ctrl-C, SIGTERM or SIGHUP (a terminal that is closed) instead of obeying it. Use as a context manager.
+
+    What is ignored stays ignored: SIGHUP under ``nohup``, Ctrl-C in the background of a script.
 
     Parameters
     ----------
     obey_second
-        Obey the second one. ``torchrun`` passes on to its processes what they may have had from elsewhere.
+        Obey the second Ctrl-C or SIGTERM. ``torchrun`` passes on to its processes what they may have had from elsewhere.
 
     Attributes
     ----------
@@ -39,7 +41,8 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # in another one, signals are not ours
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in heeded}
         return self
 
     def __exit__(
@@ -49,7 +52,7 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        if self._obey_second:
+        if self._obey_second and number != signal.SIGHUP:  # of which both shell and system send one
             self._restore()
 
     def _restore(self) -> None:

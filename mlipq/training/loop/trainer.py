@@ -269,6 +269,6 @@ class Trainer:
         InputError
             If it is that of another model.
         """
-        self._optimiser.load(state.tensors, state.counters.step)
+        self._optimiser.load(state.tensors)
         torch.set_rng_state(state.tensors["random"])
         self.counters = state.counters.model_copy()

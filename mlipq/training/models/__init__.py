@@ -1,12 +1,11 @@
 """Backbones: from the geometry of a batch to features of its atoms."""
 
-from mlipq.training.models.density import Density
 from mlipq.training.models.layers import Backbone, Features
 from mlipq.training.models.painn import PaiNN
 from mlipq.training.models.schnet import SchNet
 from mlipq.training.models.tensornet import TensorNet
 
-BACKBONES = {"schnet": SchNet, "painn": PaiNN, "tensornet": TensorNet, "density": Density}
+BACKBONES = {"schnet": SchNet, "painn": PaiNN, "tensornet": TensorNet}
 """By the name that a configuration gives."""
 
-__all__ = ["BACKBONES", "Backbone", "Density", "Features", "PaiNN", "SchNet", "TensorNet"]
+__all__ = ["BACKBONES", "Backbone", "Features", "PaiNN", "SchNet", "TensorNet"]

@@ -19,6 +19,11 @@ from mlipq.store.table import offsets_from, ragged_rows
 MODEL_INPUTS = ("atomic_numbers", "positions", "charge", "multiplicity")
 """Arrays of a dataset that a model reads; ``cell`` and ``pbc`` too, where a dataset has them."""
 
+FARTHEST = 1e8
+"""Largest coordinate, in Å: the search for neighbours crashes beyond some 1e9."""
+THINNEST = 0.01
+"""Smallest extent of a cell along which a structure is periodic, in Å."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -36,7 +41,6 @@ class Batch:
     senders: Tensor  # (E,) int64
     receivers: Tensor  # (E,) int64, ascending
     vectors: Tensor  # (E, 3) from receiver to sender, Å
-    slots: Tensor  # (D,) 0, 1 … D-1; no atom has more than D neighbours
 
     @property
     def n_atoms(self) -> int:
@@ -85,6 +89,22 @@ class Neighbours:
         return Neighbours(offsets_from(counts), self.senders[edges], self.receivers[edges], shifts)
 
 
+class BadGeometryError(InputError):
+    """A structure whose neighbours cannot be found.
+
+    Parameters
+    ----------
+    row
+        Of the structure, among those given.
+    problem
+        What is wrong with it.
+    """
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(f"structure {row} of those given {problem}")
+        self.row, self.problem = row, problem
+
+
 def find_neighbours(arrays: Mapping[str, NDArray], cutoff: float) -> Neighbours:
     """Find the neighbours of every atom, across the faces of the cell where the structure is periodic.
 
@@ -98,28 +118,33 @@ def find_neighbours(arrays: Mapping[str, NDArray], cutoff: float) -> Neighbours:
 
     Raises
     ------
-    InputError
-        If two atoms are at the same place, or a coordinate is not finite.
+    BadGeometryError
+        If two atoms are at the same place, a coordinate is no finite number or beyond 1e8 Å, or the periodic cell vectors span no
+        cell.
     """
     from vesin import NeighborList
 
     finder = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     offsets, positions = arrays["atom_offsets"], arrays["positions"]
-    if not np.isfinite(positions).all():
-        row = np.searchsorted(offsets, np.flatnonzero(~np.isfinite(positions).all(axis=1))[0], side="right") - 1
-        raise InputError(f"structure {row} of those given has a coordinate that is no finite number")
+    near = (np.abs(positions) <= FARTHEST).all(axis=1)  # false for NaN too
+    if not near.all():
+        row = np.searchsorted(offsets, np.flatnonzero(~near)[0], side="right") - 1
+        raise BadGeometryError(int(row), f"has a coordinate that is no finite number, or beyond {FARTHEST:g} Å")
     pbc = arrays.get("pbc")
     cells = np.zeros((len(offsets) - 1, 3, 3)) if pbc is None else arrays["cell"]
     found = []
     for row in range(len(offsets) - 1):
-        periodic = False if pbc is None else pbc[row]
+        periodic = np.zeros(3, dtype=bool) if pbc is None else pbc[row]
+        if periodic.any() and not _spans(cells[row], periodic):
+            raise BadGeometryError(
+                row, f"is periodic along {periodic.tolist()}, but its cell vectors span no such cell"
+            )
         points = positions[offsets[row] : offsets[row + 1]]
         receivers, senders, shifts, distances = finder.compute(points, cells[row], periodic, "ijSd")
         if len(distances) and distances.min() < 1e-3:
             pair = distances.argmin()
-            raise InputError(
-                f"structure {row} of those given has atoms {receivers[pair]} and {senders[pair]} at the same place; "
-                "remove one of them"
+            raise BadGeometryError(
+                row, f"has atoms {receivers[pair]} and {senders[pair]} at the same place; remove one of them"
             )
         found.append((receivers, senders, shifts))
     receivers, senders, shifts = (
@@ -128,6 +153,11 @@ def find_neighbours(arrays: Mapping[str, NDArray], cutoff: float) -> Neighbours:
     )
     counts = np.array([len(lists[0]) for lists in found], dtype=np.int64)
     return Neighbours(offsets_from(counts), senders, receivers, shifts if pbc is not None and pbc.any() else None)
+
+
+def _spans(cell: NDArray, periodic: NDArray[np.bool_]) -> bool:
+    """Return whether the periodic vectors are finite and independent; the search for neighbours crashes, or never ends, else."""
+    return bool(np.isfinite(cell).all() and np.linalg.svd(cell[periodic], compute_uv=False)[-1] > THINNEST)
 
 
 def collate(arrays: Mapping[str, NDArray], neighbours: Neighbours, dtype: torch.dtype = torch.float32) -> Batch:
@@ -158,5 +188,4 @@ def collate(arrays: Mapping[str, NDArray], neighbours: Neighbours, dtype: torch.
         senders=torch.from_numpy(senders),
         receivers=torch.from_numpy(receivers),
         vectors=torch.from_numpy(vectors).to(dtype),
-        slots=torch.arange(np.bincount(receivers).max(initial=1)),
     )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mlipq.training.models import Features
 from mlipq.training.models.batch import Batch
-from mlipq.training.models.layers import N_ELEMENTS, mlp, sum_to
+from mlipq.training.models.layers import N_ELEMENTS, mlp, sum_to, total
 from mlipq.training.models.moments import COUPLING_4, MOMENT_SHELLS, SHELL_MASK
 
 
@@ -47,26 +47,25 @@ class EnergyHead(nn.Module):
     ----------
     channels
         Features of an atom.
+    hidden
+        Units of the hidden layer.
     fed
         Columns of predicted charges that are read beside the features.
-    terms
-        Read-outs that are added up: 1, but 2 where the heads of a composite energy were merged (:func:`merge`).
     """
 
     references: Tensor
     scale: Tensor
 
-    def __init__(self, channels: int, fed: int = 0, terms: int = 1) -> None:
+    def __init__(self, channels: int, hidden: int, fed: int = 0) -> None:
         super().__init__()
-        self.channels, self.fed, self.terms = channels, fed, terms
-        self.network = mlp(channels + fed, terms * (channels // 2), terms)
-        self.register_buffer("scale", torch.ones(N_ELEMENTS, terms))  # eV
+        self.channels, self.hidden, self.fed = channels, hidden, fed
+        self.network = mlp(channels + fed, hidden, 1)
+        self.register_buffer("scale", torch.ones(()))  # eV
         self.register_buffer("references", torch.zeros(N_ELEMENTS, dtype=torch.float64))  # eV
 
     def forward(self, features: Features, batch: Batch, fed: Tensor | None = None) -> Tensor:  # (S,) float64
         x = features.scalars if fed is None else torch.cat([features.scalars, fed], dim=1)  # (N, C + fed)
-        scale = self.scale.index_select(0, batch.atomic_numbers)
-        atoms = (scale * self.network(x)).sum(dim=1).double()  # (N,)
+        atoms = (self.scale * self.network(x)[:, 0]).double()  # (N,)
         references = self.references.index_select(0, batch.atomic_numbers)
         return sum_to(atoms + references, batch.structures, batch.n_structures)
 
@@ -82,28 +81,20 @@ class EnergyHead(nn.Module):
 
 
 def merge(heads: Sequence[EnergyHead]) -> EnergyHead:
-    """Return one head that gives the sum of what several give, at the cost of one wider head.
+    """Return one head that gives the sum of what several give: it has the hidden units of all, side by side.
 
-    The first layers stand side by side, the last ones on the diagonal of one; a head that reads no charges has zeros there.
+    Their scales go into the last layer; a head that reads no charges has zeros for them in the first.
     """
-    first = heads[0]
-    fed, terms = max(head.fed for head in heads), sum(head.terms for head in heads)
-    merged = EnergyHead(first.channels, fed, terms).to(first.scale)
-    before, after = merged.layers()
-    row = column = 0
+    merged = EnergyHead(heads[0].channels, sum(head.hidden for head in heads), max(head.fed for head in heads))
+    before, after = merged.to(heads[0].scale).layers()
+    first, last = zip(*(head.layers() for head in heads))
     with torch.no_grad():
-        before.weight.zero_()
-        after.weight.zero_()
-        for head in heads:
-            own_before, own_after = head.layers()
-            rows, columns = slice(row, row + own_before.out_features), slice(column, column + head.terms)
-            before.weight[rows, : own_before.in_features] = own_before.weight
-            before.bias[rows] = own_before.bias
-            after.weight[columns, rows] = own_after.weight
-            after.bias[columns] = own_after.bias
-            merged.scale[:, columns] = head.scale
-            row, column = rows.stop, columns.stop
-        merged.references.copy_(torch.stack([head.references for head in heads]).sum(dim=0))
+        wide = [nn.functional.pad(layer.weight, (0, before.in_features - layer.in_features)) for layer in first]
+        before.weight.copy_(torch.cat(wide))
+        before.bias.copy_(torch.cat([layer.bias for layer in first]))
+        after.weight.copy_(torch.cat([head.scale * layer.weight for head, layer in zip(heads, last)], dim=1))
+        after.bias.copy_(total(head.scale * layer.bias for head, layer in zip(heads, last)))
+        merged.references.copy_(total(head.references for head in heads))
     return merged
 
 
@@ -111,7 +102,7 @@ class ChargesHead(nn.Module):
     """Charges of atoms, one column or one a shell, in e.
 
     Where the total charge is imposed, what is missing to it is shared out by positive weights that the network learns, as in
-    Zubatyuk et al., *Teaching a neural network to attach and detach electrons* (Nat. Commun. 12, 4870 (2021)).
+    Zubatyuk et al., *Teaching a neural network to attach and detach electrons from molecules* (Nat. Commun. 12, 4870 (2021)).
 
     Parameters
     ----------
@@ -141,7 +132,9 @@ class ChargesHead(nn.Module):
         weights = nn.functional.softplus(out[:, self.columns :]) * mask
         both = torch.stack([charges.sum(dim=1), weights.sum(dim=1)], dim=1)  # (N, 2)
         sums = sum_to(both, batch.structures, batch.n_structures)  # (S, 2)
-        missing = (batch.charge - sums[:, 0]) / sums[:, 1]  # (S,)
+        missing = (batch.charge - sums[:, 0]) / sums[:, 1].clamp(
+            min=1e-20
+        )  # (S,); no weight, where no atom has a shell
         return charges + weights * missing.index_select(0, batch.structures)[:, None]
 
 

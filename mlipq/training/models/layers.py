@@ -95,8 +95,8 @@ def total(terms: Iterable[Tensor]) -> Tensor:
 class ChargeAndSpin(nn.Module):
     """The charge and the unpaired electrons of a molecule, shared out to its atoms.
 
-    As the electronic embedding of Unke et al., *SpookyNet* (Nat. Commun. 12, 7273 (2021)): each atom has a share, by attention,
-    of the total, and the shares add up to it. To a neutral molecule without unpaired electrons it adds exactly zero.
+    As the electronic embedding of Unke et al., *SpookyNet* (Nat. Commun. 12, 7273 (2021)), eq. 10: each atom has a share, by
+    attention, of the total, and the shares add up to it. To a neutral molecule without unpaired electrons it adds exactly zero.
 
     Parameters
     ----------

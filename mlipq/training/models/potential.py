@@ -108,9 +108,8 @@ class Potential(nn.Module):
         heads: dict[str, nn.Module] = {name: self.heads[name] for name in kept}
         update: dict[str, object] = {"heads": kept}
         if merging:
-            merged = merge([cast(EnergyHead, self.heads[name]) for name in ("energy", "gfn1_energy")])
-            heads["energy"] = merged
-            update |= {"composite": False, "energy_terms": merged.terms}
+            heads["energy"] = merge([cast(EnergyHead, self.heads[name]) for name in ("energy", "gfn1_energy")])
+            update["composite"] = False
         smaller = Potential(self.config.model_copy(update=update))
         smaller.backbone, smaller.heads = self.backbone, nn.ModuleDict(heads)
         return smaller.train(self.training)
@@ -119,11 +118,9 @@ class Potential(nn.Module):
 def _head(name: str, head: HeadConfig, config: PotentialConfig) -> nn.Module:
     channels, equivariant = config.channels, config.backbone != "schnet"
     match head.kind:
-        case "energy" if name == "energy":
-            fed = {"": 0, "orbital_charges": 3, "atomic_charges": 1}[config.feed_charges]
-            return EnergyHead(channels, fed, config.energy_terms)
         case "energy":
-            return EnergyHead(channels)
+            fed = {"": 0, "orbital_charges": 3, "atomic_charges": 1}[config.feed_charges] if name == "energy" else 0
+            return EnergyHead(channels, _hidden(name, config), fed)
         case "orbital_charges":
             return OrbitalChargesHead(channels, config.conserve_charge)
         case "atomic_charges":
@@ -138,6 +135,14 @@ def _head(name: str, head: HeadConfig, config: PotentialConfig) -> nn.Module:
             return AtomValuesHead(channels, head.shape)
         case "structure_values":
             return StructureValuesHead(channels, head.shape)
+
+
+def _hidden(energy: str, config: PotentialConfig) -> int:
+    """Return the hidden units of an energy head; the two of a composite share those of one, so that both merged are as large."""
+    units = config.channels // 2
+    if not config.composite or energy not in ("energy", "gfn1_energy"):
+        return units
+    return units // 2 if energy == "gfn1_energy" else units - units // 2
 
 
 def _forces(gradient: Tensor, batch: Batch) -> Tensor:  # (E, 3) -> (N, 3)

@@ -42,7 +42,7 @@ class SchNet(nn.Module):
 
 
 class Interaction(nn.Module):
-    """Figure 2 of the paper: x_i += W₃ a(W₂ Σ_j W₁x_j ∘ filter(r_ij))."""
+    """The paper's interaction block: x_i += W₃ a(W₂ Σ_j W₁x_j ∘ filter(r_ij))."""
 
     def __init__(self, channels: int, radial: int) -> None:
         super().__init__()

@@ -28,8 +28,9 @@ Matrix = list[list[Tensor]]
 class TensorNet(nn.Module):
     """Cartesian tensors of rank 2.
 
-    Simeon, De Fabritiis, *TensorNet* (NeurIPS 2023), section 3; Bessel functions in place of exponential ones. Matrices are
-    kept as their irreps, which the linear layers and the messages act on; only the products need the entries.
+    Simeon, De Fabritiis, *TensorNet: Cartesian tensor representations for efficient learning of molecular potentials* (NeurIPS
+    2023), the section on its architecture; Bessel functions in place of exponential ones. Matrices are kept as their irreps,
+    which the linear layers and the messages act on; only the products need the entries.
 
     Parameters
     ----------

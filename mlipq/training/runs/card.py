@@ -66,7 +66,10 @@ def _dataset(record: DataRecord) -> str:
     for task, label in record.labels.items():
         level = f" ({label.level_of_theory})" if label.level_of_theory else ""
         missing = f", {label.missing:,} missing" if label.missing else ""
-        lines.append(f"- `{task}` from `{label.target}`{level}: {label.labels:,} labels{missing}")
+        no_shell = f", {label.no_shell:,} left out for shells that an element lacks" if label.no_shell else ""
+        lines.append(f"- `{task}` from `{label.target}`{level}: {label.labels:,} labels{missing}{no_shell}")
+    if record.left_out:
+        lines.append(f"- {record.left_out:,} structures not validated on: they have elements that training has not")
     licence, citation = record.licence or "not stated", record.citation or "not stated"
     return "\n".join(
         [*lines, "", f"Licence: {licence}. Cite: {citation.rstrip('.')}. Manifest: `sha256:{record.sha256}`."]

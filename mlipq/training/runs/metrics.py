@@ -14,9 +14,6 @@ from mlipq.store.commit import commit_bytes, unwritable
 Row: TypeAlias = Mapping[str, float | None]
 """Column to value; ``None`` where there is none, such as an error of a task without labels in the validation part."""
 
-CLOCK = ("seconds", "load_s", "step_s", "peak_memory_mb")
-"""Columns that no two runs have in common; all others are equal where config, data, machine and versions are."""
-
 _ERROR = re.compile(r"(?P<task>.+)_mae_(?P<unit>.+)")
 
 

@@ -22,7 +22,7 @@ from mlipq.training.models.potential import Potential
 from mlipq.training.runs.run import Data, DataRecord, LabelRecord, ReferenceRecord
 from mlipq.training.saved.model import Output, load_model
 from mlipq.training.tasks.normalise import Normalisers, elements_of, set_normalisers
-from mlipq.training.tasks.task import LabelCount, Task, heads_of, resolve_tasks
+from mlipq.training.tasks.task import LabelCount, Task, heads_of, labels_of, resolve_tasks
 
 Progress = Callable[[str, int, int], None]
 """Called with what is prepared, how many structures are done, and how many there are."""
@@ -67,6 +67,7 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
         potential = Potential(config.model.build(heads, elements_of(labelled)))
         kept = _start_from(config.start_from, potential, tasks) if config.start_from else ()
         normalisers = set_normalisers(potential, labelled, kept)
+    _refuse_blind(sources[0], config.training.best_by)
     for source, own in zip(sources, normalisers.tasks):
         source.tasks = own
     outputs = {
@@ -75,8 +76,20 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
     return Prepared(potential, sources, outputs, _data(sources, normalisers))
 
 
+def _refuse_blind(source: Source, best_by: str) -> None:
+    """Refuse a run whose best weights could not be told: no validation structure has a label that chooses them."""
+    tasks = [task for task in source.tasks if best_by in ("", task.name)]
+    arrays = source.dataset.batch(source.validation_rows, ["atomic_numbers", *(task.target for task in tasks)])
+    if not any(np.isfinite(labels_of(task, arrays)).any() for task in tasks):
+        raise InputError(
+            f"{source.name}: none of the {len(source.validation_rows):,} validation structures has a label of "
+            f"{' or '.join(task.name for task in tasks)}, by which the best weights are chosen; {source.left_out:,} were left out "
+            "since training has not all of their elements: take more structures, or another part for validation"
+        )
+
+
 _BACKBONE = ("backbone", "channels", "layers", "cutoff", "radial")
-_HEADS = ("composite", "feed_charges", "conserve_charge", "energy_terms")
+_HEADS = ("composite", "feed_charges", "conserve_charge")
 
 
 def _start_from(where: str, potential: Potential, tasks: Sequence[Sequence[Task]]) -> list[str]:
@@ -127,6 +140,7 @@ def _record(source: Source, counts: dict[str, LabelCount]) -> DataRecord:
         licence=manifest.licence if manifest else "",
         citation=manifest.citation if manifest else "",
         structures={part: len(rows) for part, rows in parts.items()},
+        left_out=source.left_out,
         rows_sha256={part: source.rows_sha256(rows) for part, rows in parts.items()},
         labels={task.name: _labels(task, counts[task.name]) for task in source.tasks},
         elements=tuple(chemical_symbols[z] for z in np.unique(seen["atomic_numbers"])),
@@ -142,6 +156,7 @@ def _labels(task: Task, count: LabelCount) -> LabelRecord:
         unit=task.unit,
         labels=count.labels,
         missing=count.missing,
+        no_shell=count.no_shell,
     )
 
 

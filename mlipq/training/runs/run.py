@@ -51,6 +51,8 @@ class LabelRecord(_Record):
     """Numbers among the training structures that have a label."""
     missing: int
     """And that have none."""
+    no_shell: int = 0
+    """And that belong to shells that the element has not."""
 
 
 class DataRecord(_Record):
@@ -66,6 +68,8 @@ class DataRecord(_Record):
     citation: str
     structures: dict[str, int]
     """How many are trained on, and validated on."""
+    left_out: int = 0
+    """How many are not validated on: they have elements that training has not."""
     rows_sha256: dict[str, str]
     """Of their identities, in order."""
     labels: dict[str, LabelRecord]
@@ -219,7 +223,13 @@ def open_run(path: Path) -> Run:
     """
     missing = [name for name in (CONFIG, ENVIRONMENT, DATA) if not (path / name).is_file()]
     if missing:
-        what = f"it has no {missing[0]}" if path.is_dir() else "there is no such folder"
+        what = (
+            f"it has no {missing[0]}"
+            if path.is_dir()
+            else "it is a file"
+            if path.exists()
+            else "there is no such folder"
+        )
         raise InputError(f"{path} is no folder of a run: {what}; begin one with:  mlipq train CONFIG.yaml")
     return Run(path)
 

@@ -35,6 +35,8 @@ def read_archive(path: Path) -> dict[str, bytes]:
     InputError
         If there is no such file, it is no package, or it is damaged.
     """
+    if path.exists() and not path.is_file():  # a device or a pipe may have no end
+        raise InputError(f"{path} is no regular file; {_WANTED}")
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

@@ -134,33 +134,43 @@ def built(
     Raises
     ------
     InputError
-        If the weights do not fit, or one of them is no finite number.
+        If the weights do not fit, are of another precision than float32 or float64, or one of them is no finite number.
     """
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype or _precision(state))
+    dtype = dtype or _precision(state, where)
     try:
-        potential = Potential(config)
-    finally:
-        torch.set_default_dtype(before)
-    try:
-        potential.load_state_dict(dict(state))
+        with torch.device("meta"):  # compares names and shapes, before memory is taken for what a description may claim
+            Potential(config).load_state_dict({name: values.to("meta") for name, values in state.items()})
     except RuntimeError as error:
         problem = str(error).splitlines()[1:2] or [str(error)]
         raise InputError(
             f"{where} does not fit {DESCRIPTION}: {problem[0].strip()}; they are of different runs"
         ) from None
-    broken = [name for name, values in potential.named_parameters() if not values.isfinite().all()]
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        potential = Potential(config)
+    finally:
+        torch.set_default_dtype(before)
+    potential.load_state_dict(dict(state))
+    broken = [name for name, values in potential.state_dict().items() if not _sound(name, values)]
     if broken:
         raise InputError(f"{where}: {broken[0]} has values that are no finite numbers; take other weights of the run")
     return potential.eval()
 
 
-def _precision(state: Mapping[str, Tensor]) -> torch.dtype:
-    """Precision of the backbone: references of energies are float64 in any case."""
-    found = [
-        values.dtype for name, values in state.items() if name.startswith("backbone.") and values.is_floating_point()
-    ]
-    return found[0] if found else torch.get_default_dtype()
+def _sound(name: str, values: Tensor) -> bool:
+    """Return whether these are finite numbers; an element without a reference energy has NaN."""
+    unknown = values.isnan() if name.endswith(".references") else False
+    return bool((values.isfinite() | unknown).all())
+
+
+def _precision(state: Mapping[str, Tensor], where: str) -> torch.dtype:
+    """Return the precision of the backbone: references of energies are float64 in any case."""
+    found = {values.dtype for name, values in state.items() if not name.endswith(".references")}
+    if len(found) != 1 or not found <= {torch.float32, torch.float64}:
+        kinds = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in found)) or "nothing"
+        raise InputError(f"{where}: expected weights that are all float32 or all float64, found {kinds}")
+    return found.pop()
 
 
 def _run_files(folder: Path, weights: str) -> tuple[dict[str, bytes], str]:

@@ -12,6 +12,9 @@ from mlipq.training.saved.archive import CARD, DESCRIPTION, WEIGHTS, archive_byt
 from mlipq.training.saved.model import SavedModel, description_bytes
 from mlipq.training.saved.weights import weights_bytes
 
+PACKAGE = ".mlipq"
+"""How the name of a package ends."""
+
 
 @dataclass(frozen=True)
 class Packaged:
@@ -42,7 +45,7 @@ def package(
     model
         As :func:`~mlipq.training.saved.model.load_model` gives it.
     path
-        A file that does not exist yet.
+        A file that does not exist yet; its name ends in ``.mlipq``.
     keep
         Heads to keep beside the energy and what it needs.
     drop
@@ -51,14 +54,14 @@ def package(
     Raises
     ------
     InputError
-        If there is no such head, the energy needs one that is to be dropped, or the file exists.
+        If there is no such head, the energy needs one that is to be dropped, or the file exists or has another name.
 
     Examples
     --------
     >>> package(load_model("runs/qm7"), "qm7.mlipq", keep=["orbital_charges"])  # doctest: +SKIP
     """
     path, whole = Path(path), model.potential
-    refuse_existing(path)
+    refuse_output(path, PACKAGE)
     dropped = _dropped(whole, keep, drop)
     small = whole.drop(dropped)
     outputs = {name: output for name, output in model.outputs.items() if name in _outputs(small)}
@@ -75,14 +78,16 @@ def package(
     return packaged
 
 
-def refuse_existing(path: Path) -> None:
-    """Refuse to write over a file.
+def refuse_output(path: Path, *suffixes: str) -> None:
+    """Refuse to write over a file, or to write one under a name that says something else.
 
     Raises
     ------
     InputError
-        If there is one.
+        If there is such a file or folder, or the name ends in none of these.
     """
+    if path.suffix not in suffixes:
+        raise InputError(f"{path}: expected a name that ends in {' or '.join(suffixes)}")
     if path.exists():
         raise InputError(f"{path} is there already; name a file that does not exist yet")
 

@@ -49,7 +49,7 @@ def read_weights(data: bytes, where: str) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise InputError(f"{where} is damaged, or not a safetensors file ({error}); restore it from a copy") from None
     header, content = _parts(data)
-    expected = header.pop("__metadata__", {}).get(_HASH)
+    expected = (header.pop("__metadata__", None) or {}).get(_HASH)
     found = _digest(header, content)
     if expected is None:
         raise InputError(

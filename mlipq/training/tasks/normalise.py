@@ -228,7 +228,8 @@ def _values(head: torch.nn.Module | None, task: Task, read: Read) -> float:
         return rms(left)
     if task.kind == "dipole":
         return rms(labels)
-    shift = np.nanmean(columns, axis=0)
+    known = np.isfinite(columns)
+    shift = np.where(known, columns, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)  # 0 for a column without labels
     if isinstance(head, StructureValuesHead):
         head.shift.copy_(torch.from_numpy(shift))
         head.scale.copy_(torch.tensor([rms(column) for column in (columns - shift).T]))

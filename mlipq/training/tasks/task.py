@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mlipq.errors import InputError
 from mlipq.schema import ArraySpec
 from mlipq.store import Dataset
-from mlipq.training.architecture import HeadConfig
+from mlipq.training.architecture import DERIVED, HeadConfig
 from mlipq.training.config import Annealed, DataSettings, TaskSettings
 from mlipq.training.models.batch import Batch
 from mlipq.training.models.moments import MOMENT_SHELLS, SHELL_MASK
@@ -255,7 +255,7 @@ def _task(name: str, settings: TaskSettings, spec: ArraySpec, kind: Kind, refere
         raise InputError(f"task {name}: per_atom is for energies; {spec.name} is of kind {kind}")
     if settings.references != "fit" and not energy:
         raise InputError(f"task {name}: references are for energies; {spec.name} is of kind {kind}")
-    if hasattr(nn.ModuleDict, name):
+    if name in DERIVED or hasattr(nn.ModuleDict(), name) or (name.endswith("forces") and kind != "forces"):
         raise InputError(f"task {name}: this name is taken; give it another one")
     unit, factor = METRICS.get(spec.unit, (spec.unit or "1", 1.0))
     weight = settings.weight

@@ -1,5 +1,7 @@
 """Sources: which structures, as which batches, with which neighbours; found once, and independent of what else is trained."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,7 @@ from published import publish_structures
 from sources import CHARGES, ENERGY, FORCES, labelled, own_cache, settings_of, source_of  # noqa: F401
 
 from mlipq.errors import InputError
-from mlipq.store import cached_datasets, open_dataset, pack, remove_cached
+from mlipq.store import cached_datasets, open_dataset, pack, remove_cached, write_shard
 from mlipq.training.data import neighbours as neighbours_module
 from mlipq.training.data.neighbours import neighbours_of
 from mlipq.training.data.source import choose_rows
@@ -77,6 +79,7 @@ def test_groups_choose(samples, tmp_path):
         ({"split": "random"}, r"no split 'random', but qm7/pool, qm7/test"),
         ({"train": "training"}, r"no part 'training' in the split qm7, but qm7/pool, qm7/test"),
         ({"size": None, "validation": 1600}, "1,600 of 1,600 structures leave none to train on"),
+        ({"size": None, "validation": "pool"}, "validation: all structures of pool are trained on"),
     ],
 )
 def test_what_is_not_there_is_said(settings, message):
@@ -102,6 +105,31 @@ def test_structures_with_elements_that_training_lacks_are_not_validated_on():
     expected = [row for row, own in zip(validation, numbers) if own <= seen]
     assert np.array_equal(source.train_rows, train)
     assert source.validation_rows.tolist() == expected and source.left_out == len(validation) - len(expected) > 0
+
+
+def test_structures_with_an_energy_that_training_has_for_other_elements_only_are_not_validated_on(tmp_path):
+    """Oxygen is trained on without energies: its charges are known, an energy of a structure that has it is not."""
+    table = labelled().select(split="qm7/pool", only=["H", "C", "O"]).take(slice(0, 60))
+    with_oxygen = (
+        np.add.reduceat((table.arrays["atomic_numbers"] == 8).astype(int), table.arrays["atom_offsets"][:-1]) > 0
+    )
+    assert 3 < with_oxygen.sum() < 57
+
+    def left_out(lacking):
+        table.arrays["reference/pbe0_energy"][:] = np.where(lacking, np.nan, -1.0)
+        path = tmp_path / f"{lacking.sum()}.zarr.zip"
+        write_shard(path, table, {})
+        source = source_of({**ENERGY, **CHARGES}, dataset=open_dataset(path), train="", size=None, validation=0.5)
+        known = np.isin(source.train_rows, np.flatnonzero(with_oxygen))
+        assert known.any()
+        return source.left_out, source
+
+    none, whole = left_out(np.zeros(60, dtype=bool))
+    trained = np.isin(np.arange(60), whole.train_rows)
+    some, _ = left_out(with_oxygen & trained)
+    assert none == 0
+    assert some == (with_oxygen & ~trained).sum() > 0
+    assert left_out(with_oxygen)[0] == 0  # nothing to compare with, and charges to validate
 
 
 def _without_splits(ds):
@@ -192,8 +220,10 @@ def test_neighbours_are_found_once(fresh_cache, monkeypatch):
     again = source_of()
     rows = first.train_batch(0)
     assert torch.equal(again.batch(rows)[0].senders, first.batch(rows)[0].senders)
-    neighbours_of(first.dataset, np.union1d(first.train_rows, first.validation_rows), 4.0, lambda *at: heard.append(at))
+    used = np.union1d(first.train_rows, first.validation_rows)
+    lists = neighbours_of(first.dataset, used, 4.0, lambda *at: heard.append(at))
     assert heard == []
+    assert isinstance(lists.senders.base, np.memmap) and isinstance(lists.offsets.base, np.memmap)
     for other in ({"cutoff": 3.0}, {"seed": 1}):
         with pytest.raises(AssertionError, match="looked for again"):
             source_of(**other)
@@ -201,7 +231,7 @@ def test_neighbours_are_found_once(fresh_cache, monkeypatch):
 
 @pytest.mark.parametrize("name", ["offsets", "senders", "receivers", "shifts"])
 @pytest.mark.parametrize("damage", ["cut", "remove"])
-def test_damaged_lists_are_not_used(fresh_cache, name, damage):
+def test_damaged_lists_are_made_anew(fresh_cache, monkeypatch, name, damage):
     first = source_of()
     (folder,) = first.dataset.cache_folder.glob("neighbours-*")
     file = folder / name
@@ -212,8 +242,11 @@ def test_damaged_lists_are_not_used(fresh_cache, name, damage):
     else:
         file.write_bytes(file.read_bytes()[:-8])
     rows = first.train_batch(0)
-    assert torch.equal(source_of().batch(rows)[0].senders, first.batch(rows)[0].senders)
-    assert source_of().batch(rows)[0].vectors.shape == first.batch(rows)[0].vectors.shape
+    again = source_of().batch(rows)[0]
+    assert torch.equal(again.senders, first.batch(rows)[0].senders)
+    assert again.vectors.shape == first.batch(rows)[0].vectors.shape
+    monkeypatch.setattr(neighbours_module, "find_neighbours", refuse)
+    assert torch.equal(source_of().batch(rows)[0].senders, again.senders)  # they were made anew, for good
 
 
 def test_lists_are_in_the_cache_that_mlipq_lists_and_clears(fresh_cache):
@@ -228,17 +261,36 @@ def test_lists_are_in_the_cache_that_mlipq_lists_and_clears(fresh_cache):
     assert not ds.cache_folder.exists()
 
 
-def test_a_cache_that_takes_no_lists_costs_time_alone(fresh_cache, monkeypatch):
-    labelled().materialise()
-    monkeypatch.setattr(neighbours_module, "committing_folder", _no_space)
-    rows = source_of().train_rows
-    assert not list(fresh_cache.rglob("neighbours-*"))
-    monkeypatch.undo()
-    assert source_of().edges(rows).sum() > 0
+def test_a_cache_that_takes_no_lists_costs_time_alone(fresh_cache):
+    first = source_of()
+    (folder,) = first.dataset.cache_folder.glob("neighbours-*")
+    shutil.rmtree(folder)
+    folder.write_text("a file where the folder should be")
+    rows = first.train_batch(0)
+    assert torch.equal(source_of().batch(rows)[0].senders, first.batch(rows)[0].senders)
+    assert folder.is_file() and not list(folder.parent.glob(".tmp-*"))
 
 
-def _no_space(path):
-    raise InputError("Read-only file system")
+def test_lists_may_be_found_by_several_at_once(fresh_cache):
+    ds = labelled().materialise()
+    rows = np.arange(0, len(ds), 3)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: neighbours_of(ds, rows, 4.0), range(4)))
+    assert len(list(ds.cache_folder.glob("neighbours-*"))) == 1 and not list(ds.cache_folder.glob(".tmp-*"))
+    for lists in found:
+        assert np.array_equal(lists.offsets, found[0].offsets) and np.array_equal(lists.senders, found[0].senders)
+
+
+def test_lists_are_those_of_their_dataset(samples, tmp_path, fresh_cache):
+    """The same rows, cutoff and numbers of atoms, of two datasets whose molecules differ."""
+    here = samples("qm7")[:6]
+    there = [replace(structure, positions=1.5 * structure.positions) for structure in here]
+    found = []
+    for name, structures in (("here", here), ("there", there)):
+        ds = open_dataset(publish_structures(tmp_path / name, structures, 6)).materialise()
+        found.append(neighbours_of(ds, np.arange(6), 3.0))
+        assert np.array_equal(found[-1].senders, find_neighbours(ds.batch(slice(None)), 3.0).senders)
+    assert len(found[1].senders) < len(found[0].senders)
 
 
 def test_two_atoms_at_one_place_are_named(samples, tmp_path):
@@ -247,10 +299,12 @@ def test_two_atoms_at_one_place_are_named(samples, tmp_path):
     positions[1] = positions[0]
     structures[3] = replace(structures[3], positions=positions)
     ds = open_dataset(publish_structures(tmp_path, structures, 2))
+    heard = []
     with pytest.raises(
         InputError, match=rf"structure 3 \({structures[3].name}, from .*\) has atoms 0 and 1 at the same place"
     ):
-        neighbours_of(ds.materialise(), np.arange(5), 4.0)
+        neighbours_of(ds.materialise(), np.arange(5), 4.0, lambda *at: heard.append(at))
+    assert heard == []  # nor was the search begun again, as where the cache takes no lists
 
 
 def test_isolated_atoms_have_no_neighbours(samples, tmp_path):

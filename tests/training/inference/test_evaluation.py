@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +17,8 @@ from mlipq.errors import InputError
 from mlipq.store import structure_at
 from mlipq.training.config import read_config
 from mlipq.training.inference.evaluation import Rows, evaluate
-from mlipq.training.inference.evaluations import evaluate_model
 from mlipq.training.inference.predictor import Predictor
+from mlipq.training.inference.report import evaluate_model
 from mlipq.training.models.moments import SHELL_MASK
 from mlipq.training.runs.launch import train
 from mlipq.training.saved.model import load_model
@@ -118,6 +119,30 @@ def test_other_elements_are_left_out_and_counted(tmp_path):
         evaluate(Predictor(uranium), dataset, index, {"energy": "reference/pbe0_energy"})
 
 
+def test_an_element_without_a_reference_energy_has_no_energy(samples, tmp_path):
+    """As after training on two datasets, one of which has more elements, but no DFT energies."""
+    heads = ("energy", "gfn1_energy", "orbital_charges")
+    potential = potential_of(torch.float32, heads=heads, elements=(1, 6, 7, 8))
+    potential.heads["energy"].references[8] = torch.nan
+    predictor = Predictor(model_of(potential, tmp_path / "run"))
+    ether = next(s for s in samples("qm7") if 8 in s.numbers and 16 not in s.numbers)
+    assert predictor.predict([ether], ["gfn1_energy", "gfn1_forces", "orbital_charges"])["gfn1_energy"].shape == (1,)
+    for outputs in (None, ["energy"], ["forces"], ["stress"]):
+        with pytest.raises(InputError, match=r"no energy of the element O was in training; this model knows H, C, N$"):
+            predictor.predict([ether], outputs)
+    dataset = open_dataset(molecules_file())
+    oxygen = len(dataset.select(contains="O").rows)
+    assert 0 < oxygen < len(dataset)
+    assert evaluate(predictor, dataset, targets={"energy": "reference/pbe0_energy"}).left_out == {"O": oxygen}
+
+
+def test_what_is_no_number_is_not_taken_for_a_missing_label(tmp_path):
+    model = load_model(trained(tmp_path))
+    model.potential.heads["dipole"].network[2].weight.data.fill_(3e38)
+    with pytest.raises(InputError, match=r"structure 0 .*: the model gives no finite number for dipole"):
+        evaluate(Predictor(model), open_dataset(molecules_file()))
+
+
 def test_another_target(tmp_path):
     predictor = Predictor(load_model(trained(tmp_path)))
     dataset = open_dataset(molecules_file())
@@ -168,7 +193,10 @@ def test_a_part_is_named_and_a_test_part_is_read_once(tmp_path, monkeypatch):
     assert "to be read once" in first.note
     assert "read before" not in first.note
     assert "read before" in again.note
-    assert evaluate_model(tmp_path / "run", part="qm7/pool").note == ""
+    note = evaluate_model(tmp_path / "run", part="qm7/pool").note
+    assert re.fullmatch(r"The run learned from 16 of these [\d,]+ structures, or chose its weights by them: .*", note)
+    assert "learned from" not in first.note
+    assert evaluate_model(tmp_path / "run", dataset=str(SAMPLES), part="qm7/pool").note == note
 
 
 def test_a_run_that_cannot_be_written_to_is_still_measured(tmp_path):

@@ -180,7 +180,7 @@ def test_an_isolated_atom_is_its_reference_and_what_its_embedding_says(samples, 
         x = potential.backbone.embedding(torch.tensor([2]))
         interaction = potential.backbone.interactions[0]
         x = x + getattr(interaction, "layer", interaction).after(torch.zeros_like(x))  # no neighbour says nothing
-        expected = head.references[2] + head.scale[2, 0] * head.network(x)[0, 0]
+        expected = head.references[2] + head.scale * head.network(x)[0, 0]
     found = predictor.predict([atom, molecule, atom])
     assert found["energy"][[0, 2]] == pytest.approx([float(expected)] * 2, rel=1e-12)
     assert not found["forces"][[0, -1]].any()
@@ -207,7 +207,7 @@ def test_float64_is_exact_though_weights_are_float32(samples, tmp_path):
     assert Predictor(model).dtype == torch.float32
 
 
-def test_what_cannot_be_predicted_is_named(samples, tmp_path):
+def test_what_cannot_be_predicted_is_named(samples, tmp_path, monkeypatch):
     fine = samples("qm7")[0]
     predictor = predictor_of(tmp_path, elements=(1, 6, 7, 8), heads=("energy",))
     unseen = replace(fine, numbers=np.where(fine.numbers == 1, 9, fine.numbers).astype(np.uint8))
@@ -222,6 +222,17 @@ def test_what_cannot_be_predicted_is_named(samples, tmp_path):
             predictor.predict([fine, wrong, fine])
     with pytest.raises(InputError, match=r"structure 1 .*element F"):
         predictor.predict(pack([fine, unseen], {}).arrays)
+    monkeypatch.setattr(module, "_BLOCK_ATOMS", 1)  # the row is that of all, not of a block
+    with pytest.raises(
+        InputError, match=rf"structure 2 \(from 0, {re.escape(twice.name)}\) has atoms 0 and 1 at the same"
+    ):
+        predictor.predict(pack([fine, fine, twice], {}).arrays)
+    flat = replace(
+        samples("crystals")[0], numbers=fine.numbers, positions=fine.positions, cell=np.diag([5.0, 5.0, np.nan])
+    )
+    for cell in (flat.cell, np.diag([5.0, 5.0, 0.0]), np.ones((3, 3))):
+        with pytest.raises(InputError, match=r"crystals.* is periodic along .* but its cell vectors span no such cell"):
+            predictor.predict([fine, replace(flat, cell=cell)])
     assert predictor.problems(pack([fine, unseen, fine, unseen], {}).arrays).keys() == {1, 3}
     with pytest.raises(InputError, match="does not predict 'dipole'; it predicts energy, forces, stress"):
         predictor.predict([fine], ["dipole"])

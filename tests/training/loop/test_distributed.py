@@ -10,7 +10,7 @@ import pytest
 import torch
 from sources import CHARGES, ENERGY, FORCES, labelled, own_cache, source_of, trainer_of  # noqa: F401
 
-from mlipq.errors import IncompleteError
+from mlipq.errors import IncompleteError, InputError
 from mlipq.training.loop.checkpoint import read_checkpoint, write_checkpoint
 from mlipq.training.loop.distributed import World, joined
 from mlipq.training.loop.trainer import Trainer
@@ -87,6 +87,21 @@ def test_one_process_is_a_world_of_its_own():
         assert (world.rank, world.size, world.device.type) == (0, 1, "cpu")
         values = torch.arange(3)
         assert world.total(values) is values and world.same(values) is values
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said():
+    with pytest.raises(InputError, match=r"expected a GPU for each process .* found 0 for process 1"), joined("cuda"):
+        pass
+
+
+def test_half_of_what_torchrun_sets_is_said(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(InputError, match=r"WORLD_SIZE is 2, but: .* RANK .*start the processes with torchrun"),
+        joined("cpu"),
+    ):
+        pass
 
 
 @pytest.mark.slow

@@ -204,8 +204,9 @@ def test_half_a_run_and_the_other_half_are_a_whole_one(tmp_path, dtype, stop):
     assert_equal(resumed, whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize(("sent", "step"), [(5, 6), (8, 8)])
+@pytest.mark.parametrize(
+    ("number", "sent", "step"), [(signal.SIGTERM, 5, 6), (signal.SIGINT, 8, 8), (signal.SIGHUP, 8, 8)]
+)
 def test_a_signal_ends_the_step_and_keeps_all(tmp_path, number, sent, step):
     """In the middle of an epoch: after the next step; and where a validation is due: before it."""
 
@@ -226,6 +227,15 @@ def test_a_signal_ends_the_step_and_keeps_all(tmp_path, number, sent, step):
     resumed.load(read_checkpoint(tmp_path))
     assert rows_of(resumed) == rows[1:]
     assert_equal(resumed, whole)
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """As under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        trainer_of(source_of()).run(stepped=lambda step: os.kill(os.getpid(), signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_signal_within_a_validation_leaves_it_to_the_next_sitting(tmp_path):

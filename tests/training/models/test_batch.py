@@ -91,10 +91,27 @@ def test_atoms_without_neighbours_have_no_edges(samples):
     assert (batch.n_atoms, batch.n_structures, len(batch.senders)) == (2, 2, 0)
 
 
-@pytest.mark.parametrize("broken, said", [(np.nan, "no finite number"), (0.0, "at the same place")])
+@pytest.mark.parametrize(
+    "broken, said", [(np.nan, "no finite number"), (1e9, "beyond 1e[+]08 Å"), (0.0, "at the same place")]
+)
 def test_impossible_coordinates_are_refused(samples, broken, said):
     fine = samples("qm7")[0]
     arrays = pack([fine, fine], {}).arrays
     arrays["positions"][len(fine) + 1] = arrays["positions"][len(fine)] + broken
     with pytest.raises(InputError, match=f"structure 1 .*{said}"):
         find_neighbours(arrays, 5.0)
+
+
+@pytest.mark.parametrize(
+    "cell", [np.zeros((3, 3)), np.full((3, 3), np.nan), np.diag([1e-6, 4, 4]), [[1, 0, 0], [2, 0, 0], [0, 0, 4]]]
+)
+def test_a_cell_that_is_none_is_refused_where_it_is_periodic(samples, cell):
+    """The library that finds neighbours crashes the process, or never ends, on some of them."""
+    crystal = samples("crystals")[0]
+    arrays = pack([crystal, crystal], {}).arrays
+    arrays["cell"][1] = cell
+    with pytest.raises(InputError, match=r"structure 1 .*periodic along .* cell"):
+        find_neighbours(arrays, 5.0)
+    arrays["pbc"][1] = False
+    arrays["cell"][1] = np.nan_to_num(arrays["cell"][1])
+    assert len(find_neighbours(arrays, 5.0).take(np.array([1])).senders) > 0

@@ -9,7 +9,14 @@ from building import batch_of, potential_of
 from mlipq.training.models.export import INPUTS, exported
 
 
-@pytest.mark.parametrize("name", ["painn", pytest.param("tensornet", marks=pytest.mark.slow), "schnet", "density"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "painn",
+        pytest.param("tensornet", marks=pytest.mark.slow),
+        "schnet",
+    ],
+)
 def test_a_saved_graph_gives_the_same_energies_charges_and_slopes(samples, tmp_path, name):
     heads = ("energy", "gfn1_energy", "orbital_charges")
     potential = potential_of(backbone=name, heads=heads, composite=True, feed_charges="orbital_charges", layers=2)

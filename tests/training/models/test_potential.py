@@ -5,7 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from building import ALL_HEADS, BACKBONES, assert_close, batch_of, moved, potential_of, precision, rotation_of, wigner
+from building import (
+    ALL_HEADS,
+    BACKBONES,
+    TOLERANCE,
+    assert_close,
+    batch_of,
+    moved,
+    potential_of,
+    precision,
+    rotation_of,
+    wigner,
+)
 from pydantic import ValidationError
 
 from mlipq.errors import InputError
@@ -47,18 +58,40 @@ def test_every_output_turns_with_the_molecule(samples, name, improper, dtype):
             assert_close(after["orbital_moments"][:, part] / size, turned_moments[:, part] / size, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", BACKBONES)
-def test_outputs_follow_the_order_of_atoms(samples, name):
+def test_outputs_follow_the_order_of_atoms(samples, name, dtype):
     structure = max(samples("gscdb138")[:20], key=len)
     order = np.random.default_rng(0).permutation(len(structure))
     shuffled = replace(structure, numbers=structure.numbers[order], positions=structure.positions[order])
-    potential = everything(name, feed_charges="atomic_charges")
-    before = potential(batch_of(structure).differentiable(), BOTH)
-    after = potential(batch_of(shuffled).differentiable(), BOTH)
-    for key in ("energy", "dipole"):
-        assert_close(after[key], before[key], torch.float64)
-    for key in ("forces", "orbital_charges", "orbital_moments"):
-        assert_close(after[key], before[key][order], torch.float64)
+    potential = everything(name, dtype, feed_charges="atomic_charges", conserve_charge=True)
+    before = potential(batch_of(structure, dtype=dtype).differentiable(), BOTH)
+    after = potential(batch_of(shuffled, dtype=dtype).differentiable(), BOTH)
+    for key, values in before.items():
+        assert_close(after[key], values[order] if len(values) == len(order) else values, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", BACKBONES)
+def test_energy_and_forces_do_not_jump_where_an_atom_crosses_the_cutoff(samples, name, dtype):
+    """An atom comes to a molecule: the list of neighbours is that of the model, and has an edge more on one side."""
+    molecule = samples("qm7")[2]
+    potential = everything(name, dtype, feed_charges="orbital_charges")
+    nearest = molecule.positions[molecule.positions[:, 0].argmax()]
+
+    def found(distance: float):
+        positions = np.vstack([molecule.positions, nearest + np.array([distance, 0, 0])])
+        both = replace(molecule, numbers=np.append(molecule.numbers, np.uint8(8)), positions=positions)
+        batch = batch_of(both, dtype=dtype)
+        return len(batch.senders), potential(batch.differentiable(), BOTH)
+
+    (n_apart, apart), (n_far, gone) = found(5.0 + 1e-5), found(100.0)
+    n_close, close = found(5.0 - 1e-5)
+    assert n_close == n_apart + 2 and n_apart == n_far
+    for key, values in close.items():
+        if key not in ("dipole", "dipole_magnitude"):  # which know how far away a charge is
+            assert_close(values, apart[key], dtype)
+    assert (found(4.0)[1]["energy"] - gone["energy"]).abs() > 1e-4  # nearer, it is felt
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -107,7 +140,7 @@ def test_the_strain_gradient_is_the_slope_of_the_energy_of_a_strained_crystal(sa
             strain = np.eye(3)
             strain[a, b] += sign * step
             energies.append(potential(batch_of(moved(crystal, strain)))["energy"].item())
-        assert float(found[a, b]) == pytest.approx((energies[0] - energies[1]) / (2 * step), abs=1e-6)
+        assert found[a, b].item() == pytest.approx((energies[0] - energies[1]) / (2 * step), abs=1e-6)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -140,7 +173,9 @@ def supercell(crystal, repeats):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_supercell_is_so_many_cells(samples, name):
     potential = potential_of(backbone=name, heads=("energy", "orbital_moments"))
-    for crystal in (replace(crystal, multiplicity=1) for crystal in samples("crystals")):
+    crystals = [replace(crystal, multiplicity=1) for crystal in samples("crystals")]
+    assert any(np.linalg.norm(crystal.cell, axis=1).min() < 5.0 for crystal in crystals)  # atoms see their own images
+    for crystal in crystals:
         small = potential(batch_of(crystal).differentiable(), ["energy"])
         large = potential(batch_of(supercell(crystal, (2, 1, 3))).differentiable(), ["energy"])
         assert_close(large["energy"] / 6, small["energy"], torch.float64)
@@ -252,20 +287,68 @@ def test_a_gap_does_not_grow_with_the_system(samples):
     assert_close(large["other_energy"] / 2, small["other_energy"], torch.float64)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("conserve", [True, False])
-def test_shells_that_an_element_lacks_are_zero_and_charges_add_up_where_imposed(samples, conserve):
+def test_shells_that_an_element_lacks_are_zero_and_charges_add_up_where_imposed(samples, conserve, dtype):
     structures = [*samples("gscdb138")[:40], *samples("tmqm")[:2]]
-    assert len({s.charge for s in structures}) > 1
-    potential = everything("painn", conserve_charge=conserve)
-    batch = batch_of(*structures)
+    assert {-2, 0, 1, 2} <= {s.charge for s in structures}
+    potential = everything("painn", dtype, conserve_charge=conserve)
+    batch = batch_of(*structures, dtype=dtype)
     with torch.no_grad():
         out = potential(batch)
     mask = SHELL_MASK[batch.atomic_numbers]
     assert bool(((out["orbital_charges"] != 0) == (mask != 0)).all())
     assert not out["orbital_moments"][mask[:, MOMENT_SHELLS] == 0].any()
-    for charges in (out["orbital_charges"].sum(dim=1), out["atomic_charges"]):
+    for charges in (out["orbital_charges"].double().sum(dim=1), out["atomic_charges"].double()):
         sums = torch.zeros(batch.n_structures, dtype=torch.float64).index_add(0, batch.structures, charges)
-        assert bool(torch.allclose(sums, batch.charge, atol=1e-10)) == conserve
+        assert bool(torch.allclose(sums, batch.charge.double(), rtol=0, atol=TOLERANCE[dtype])) == conserve
+
+
+def test_charges_of_elements_without_shells_are_zero_and_numbers(samples):
+    """GFN1-xTB ends at radon: an actinide alone has no charge to conserve, and what it feeds is still a number."""
+    atom = replace(samples("qm7")[0], numbers=np.array([92], dtype=np.uint8), positions=np.zeros((1, 3)), charge=2)
+    potential = everything("painn", conserve_charge=True, feed_charges="orbital_charges").train()
+    out = potential(batch_of(atom, samples("qm7")[1]).differentiable(), BOTH)
+    assert not out["orbital_charges"][0].any()
+    assert out["atomic_charges"][0].item() == pytest.approx(2)
+    out["energy"].sum().backward()
+    assert all(bool(values.isfinite().all()) for values in out.values())
+    assert all(bool(p.grad.isfinite().all()) for p in potential.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("feeds", ["orbital_charges", "atomic_charges"])
+def test_charges_that_feed_the_energy_change_it_and_learn_from_it(samples, feeds):
+    batch = batch_of(*samples("gscdb138")[:4])
+    heads = ("energy", "orbital_charges", "atomic_charges")
+    for feed_charges, reaches in ((feeds, True), ("", False)):
+        potential = potential_of(heads=heads, feed_charges=feed_charges).train()
+        before = potential(batch.differentiable(), ["energy"])
+        (before["energy"].sum() + before["forces"].square().sum()).backward()
+        gradients = [p.grad for p in potential.heads[feeds].parameters()]
+        assert any(g is not None and bool(g.any()) for g in gradients) == reaches
+        with torch.no_grad():
+            potential.heads[feeds].normal.shift += 0.1
+        after = potential(batch.differentiable(), ["energy"])
+        for key in ("energy", "forces"):
+            assert torch.equal(after[key], before[key]) != reaches
+
+
+def test_a_composite_energy_teaches_both_of_its_heads_and_its_forces_are_those_of_the_sum(samples):
+    potential = potential_of(heads=("energy", "gfn1_energy"), composite=True).train()
+    batch = batch_of(*samples("qm7")[:3])
+    potential(batch)["energy"].sum().backward()
+    for head in potential.heads.values():
+        assert all(bool(p.grad.any()) for p in head.parameters())
+    potential.zero_grad()
+    potential(batch)["gfn1_energy"].sum().backward()
+    assert not any(p.grad is not None and bool(p.grad.any()) for p in potential.heads["energy"].parameters())
+    out = potential(batch.differentiable(), BOTH)
+    with torch.no_grad():
+        potential.heads["energy"].network[2].weight.zero_()  # no correction
+    alone = potential(batch.differentiable(), BOTH)
+    assert torch.equal(alone["gfn1_forces"], out["gfn1_forces"])
+    assert_close(alone["forces"], alone["gfn1_forces"], torch.float64)
+    assert (out["forces"] - out["gfn1_forces"]).abs().max() > 1e-3
 
 
 def test_references_are_float64_and_an_element_without_one_has_no_energy(samples):

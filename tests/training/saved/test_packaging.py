@@ -1,12 +1,17 @@
 """Packages: what inference needs and no more; the graph of a model that never had the other heads."""
 
+import numpy as np
 import pytest
 import torch
-from building import ALL_HEADS, BACKBONES, batch_of, potential_of
+from building import ALL_HEADS, BACKBONES, batch_of, potential_of, precision
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trained import model_of
 
 from mlipq.errors import InputError
 from mlipq.training.models.export import exported
+from mlipq.training.models.heads import EnergyHead, merge
+from mlipq.training.models.layers import Features
 from mlipq.training.saved.model import load_model
 from mlipq.training.saved.packaging import package
 
@@ -27,21 +32,24 @@ def graph(potential) -> list[tuple]:
     "name",
     [
         "painn",
-        "density",
         pytest.param("schnet", marks=pytest.mark.slow),
         pytest.param("tensornet", marks=pytest.mark.slow),
     ],
 )
 def test_the_packaged_model_is_the_graph_of_one_trained_for_the_energy(tmp_path, name):
-    multitask = potential_of(torch.float32, backbone=name, heads=("energy", *AUXILIARY), layers=1)
-    package(model_of(multitask, tmp_path / "run"), tmp_path / "model.mlipq")
-    packaged = load_model(tmp_path / "model.mlipq").potential
     alone = potential_of(torch.float32, backbone=name, heads=("energy",), layers=1)
-    assert packaged.config == alone.config
-    assert parameters(packaged) == parameters(alone) < parameters(multitask)
-    nodes = graph(packaged)
-    assert len(nodes) > 50
-    assert nodes == graph(alone)
+    expected = graph(alone)
+    assert len(expected) > 50
+    for kind, config in (
+        ("multitask", {"heads": ("energy", *AUXILIARY)}),
+        ("composite", {"heads": ("energy", "gfn1_energy", *AUXILIARY), "composite": True}),
+    ):
+        whole = potential_of(torch.float32, backbone=name, layers=1, **config)
+        package(model_of(whole, tmp_path / kind), tmp_path / f"{kind}.mlipq")
+        packaged = load_model(tmp_path / f"{kind}.mlipq").potential
+        assert packaged.config == alone.config
+        assert parameters(packaged) == parameters(alone) < parameters(whole)
+        assert graph(packaged) == expected
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -63,20 +71,40 @@ def test_energies_and_forces_stay_the_same(samples, tmp_path, name):
         assert torch.allclose(after[key], before[key], rtol=1e-12, atol=1e-12)
 
 
-def test_a_merged_composite_has_the_parameters_of_a_wider_read_out(tmp_path):
-    composite = potential_of(heads=("energy", "gfn1_energy", "dipole"), composite=True, channels=16)
-    _, merged = package(model_of(composite, tmp_path / "run"), tmp_path / "model.mlipq").parameters
-    alone = parameters(potential_of(heads=("energy",), channels=16))
-    head = (16 + 1) * 8 + (8 + 1)
-    wider = (16 + 1) * 16 + (16 + 1) * 2
-    assert merged == alone - head + wider
+@pytest.mark.parametrize("channels", [4, 6, 7, 16])
+@pytest.mark.parametrize("feed", ["", "orbital_charges"])
+def test_a_packaged_composite_has_the_parameters_of_one_energy(tmp_path, channels, feed):
+    heads = ("energy", "orbital_charges")
+    config = {"backbone": "schnet", "layers": 1, "channels": channels, "feed_charges": feed}
+    composite = potential_of(heads=(*heads, "gfn1_energy"), composite=True, **config)
+    package(model_of(composite, tmp_path / "run"), tmp_path / "model.mlipq", keep=["orbital_charges"])
+    merged, alone = load_model(tmp_path / "model.mlipq").potential, potential_of(heads=heads, **config)
+    assert merged.config == alone.config
+    assert parameters(merged) == parameters(alone)
+
+
+@settings(max_examples=25, deadline=None)
+@given(fed=st.lists(st.sampled_from([0, 1, 3]), min_size=1, max_size=3), seed=st.integers(0, 2**32 - 1))
+def test_a_merged_head_says_the_sum(samples, fed, seed):
+    torch.manual_seed(seed)
+    batch = batch_of(*samples("qm7")[:3])
+    with precision(torch.float64):
+        heads = [EnergyHead(8, hidden, columns) for hidden, columns in zip((1, 4, 5), fed)]
+        scalars, charges = torch.randn(batch.n_atoms, 8), torch.randn(batch.n_atoms, max(fed))
+    for head in heads:
+        head.scale.uniform_(0.01, 100)
+        head.references.normal_(std=1e4)
+    with torch.no_grad():
+        each = [head(Features(scalars), batch, charges[:, : head.fed] if head.fed else None) for head in heads]
+        merged = merge(heads)(Features(scalars), batch, charges if max(fed) else None)
+    np.testing.assert_allclose(merged, sum(each), rtol=1e-12, atol=1e-9)
 
 
 def test_what_the_energy_needs_stays(tmp_path):
     heads = ("energy", "orbital_charges", "dipole")
     model = model_of(potential_of(heads=heads, feed_charges="orbital_charges"), tmp_path / "run")
     path = tmp_path / "model.mlipq"
-    for settings, said in (
+    for choice, said in (
         ({"drop": ["orbital_charges"]}, "'orbital_charges' cannot be dropped: its charges feed the energy"),
         ({"drop": ["energy"]}, "'energy' cannot be dropped: it is the energy"),
         ({"drop": ["moments"]}, "no head 'moments' to drop; it has energy, orbital_charges, dipole"),
@@ -84,7 +112,7 @@ def test_what_the_energy_needs_stays(tmp_path):
         ({"keep": ["dipole"], "drop": ["dipole"]}, "both kept and dropped"),
     ):
         with pytest.raises(InputError, match=said):
-            package(model, path, **settings)
+            package(model, path, **choice)
         assert not path.exists()
     assert package(model, path, drop=["dipole"]).dropped == ("dipole",)
     with pytest.raises(InputError, match="is there already"):

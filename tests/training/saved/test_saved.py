@@ -1,6 +1,7 @@
 """Models on disk: read back as they were written, or refused with a reason; nothing foreign is opened."""
 
 import json
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -115,6 +116,7 @@ def compressed(path):
     "harm, said",
     [
         (lambda path: path.unlink(), "No such file"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "no regular file"),
         (lambda path: path.write_bytes(b""), "no packaged model"),
         (lambda path: path.write_text("a note"), "no packaged model"),
         (lambda path: path.write_bytes(pickle.dumps(Malicious())), "no packaged model"),

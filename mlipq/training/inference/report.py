@@ -15,6 +15,7 @@ from mlipq.hub import open_dataset
 from mlipq.store import Dataset, commit_json, sha256_file
 from mlipq.store.manifest import MANIFEST
 from mlipq.training.config import DataSettings
+from mlipq.training.data.source import choose_rows
 from mlipq.training.inference.evaluation import Evaluation, Progress, Rows, evaluate
 from mlipq.training.inference.predictor import Predictor
 from mlipq.training.runs.run import CONFIG, open_run
@@ -105,16 +106,24 @@ def evaluate_model(
     opened = open_dataset(dataset)
     chosen, name = _chosen(opened, part, own)
     manifest = opened.manifest
+    sha256 = sha256_file(opened.path / MANIFEST if manifest else opened.files[0])
+    notes = [_TEST_NOTE] if name.rpartition("/")[2] == "test" else []
+    learned = _learned_from(path, opened, sha256, chosen)
+    if learned:
+        notes.append(
+            f"The run learned from {learned:,} of these {len(chosen):,} structures, or chose its weights by them: expect larger errors "
+            "of new ones."
+        )
     report = Report(
         model=str(path),
         weights=(weights or "best") if path.is_dir() else "package",
         dataset=f"{manifest.name}@{manifest.version}"
         if manifest and manifest.name and manifest.version
         else str(dataset),
-        sha256=sha256_file(opened.path / MANIFEST if manifest else opened.files[0]),
+        sha256=sha256,
         part=name,
         evaluation=evaluate(predictor, opened, chosen, targets, rows, progress),
-        note=_TEST_NOTE if name.endswith("test") else "",
+        note=" ".join(notes),
     )
     return _kept(report, path) if path.is_dir() else report
 
@@ -125,6 +134,16 @@ def _own_data(path: Path) -> DataSettings:
             f"{path} is not the folder of a run: name what to compare with, as in --dataset qm7-gfn1@1.0.0"
         )
     return open_run(path).config.data[0]
+
+
+def _learned_from(path: Path, dataset: Dataset, sha256: str, rows: NDArray[np.int64]) -> int:
+    """Return how many of these structures the run trained or validated on."""
+    if not (path / CONFIG).is_file():
+        return 0
+    run = open_run(path)
+    sources = [settings for settings, data in zip(run.config.data, run.data.datasets) if data.sha256 == sha256]
+    seen = [part for settings in sources for part in choose_rows(dataset, settings, run.config.seed)]
+    return len(np.intersect1d(rows, np.concatenate(seen))) if seen else 0
 
 
 def _chosen(dataset: Dataset, part: str | None, own: DataSettings | None) -> tuple[NDArray[np.int64], str]:
@@ -149,7 +168,7 @@ def _kept(report: Report, run: Path) -> Report:
     named = "-".join([report.dataset.rstrip("/").rpartition("/")[2], *report.part.split("/"), report.weights])
     file = run / FOLDER / f"{named.replace('@', '-').replace('--', '-')}.json"
     note = report.note
-    if note and file.exists():
+    if _TEST_NOTE in note and file.exists():
         note = f"{note} This one was read before: {file.name} stood there, and is replaced."
     report = Report(**{**vars(report), "file": file, "note": note})
     try:
