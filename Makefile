@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-integration test-peers check bench-labeling bench-storage docs docs-serve install clean
+.PHONY: demo test test-integration test-peers check bench-labeling bench-storage bench-training-peers docs docs-serve install clean
 
 install: $(INSTALLED)
 
@@ -59,6 +59,10 @@ bench-storage: $(INSTALLED)
 	$(BIN)/python -m benchmarks.storage.compare
 	$(BIN)/python -m benchmarks.storage.shuffle
 	$(BIN)/python -m benchmarks.storage.streaming
+
+bench-training-peers: $(INSTALLED)
+	benchmarks/training/peers/install.sh
+	$(BIN)/python -m benchmarks.training.peers.compare
 
 clean:
 	rm -rf $(VENV) $(DXTB) .venv-peers* demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
