@@ -1,6 +1,7 @@
 """What the command line prints: tables for people, JSON for programs."""
 
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -19,6 +20,11 @@ _LEAST_WIDTH = 24
 def error_console() -> Console:
     """Where progress, warnings and errors go."""
     return Console(stderr=True)
+
+
+def is_first_process() -> bool:
+    """Return whether this is the process that speaks, of those that torchrun may have started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def print_json(value: Any) -> None:

@@ -1,6 +1,5 @@
 """The verbs ``train`` and ``resume``."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlipq.cli.options import argument, examples, option
-from mlipq.cli.output import JSON_OPTION, print_json, print_table
+from mlipq.cli.output import JSON_OPTION, is_first_process, print_json, print_table
 from mlipq.cli.progress import duration, starting_over
 from mlipq.errors import InputError, MlipqError
 
@@ -166,11 +165,6 @@ def _print(run: "Run", as_json: bool, progress: "TrainingProgress") -> None:
         },
     )
     print(f"Look at {run.path / 'README.md'} and curves.png; measure it:  mlipq evaluate {run.path}")
-
-
-def is_first_process() -> bool:
-    """Return whether this is the process that speaks, of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

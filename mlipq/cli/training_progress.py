@@ -3,9 +3,8 @@
 import time
 from collections import deque
 
-from mlipq.cli.output import counted
+from mlipq.cli.output import counted, is_first_process
 from mlipq.cli.progress import RATE_WINDOW, Bar, duration
-from mlipq.cli.train import is_first_process
 from mlipq.training.loop.trainer import Trainer
 from mlipq.training.runs.launch import Watcher
 from mlipq.training.runs.metrics import Row, mean_errors

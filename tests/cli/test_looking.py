@@ -1,5 +1,6 @@
 """What is there to see of a job and a dataset, for people and as JSON."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from command import MLIPQ
 
 import mlipq as package
-from mlipq.cli.progress import duration
+from mlipq.cli.progress import Bar, duration
 
 
 def test_a_dry_run_writes_nothing(mlipq, water):
@@ -162,3 +163,15 @@ def test_an_export_says_which_structures_lack_the_energy(mlipq, water):
     assert mlipq("label", "two.xyz", "-o", "two", "--reference", reference).code == 0
     ended = mlipq("export", "two", "--to", "extxyz", "--energy", "reference/dft", "-o", "two.extxyz")
     assert "1 of 2 structures have no reference/dft" in ended.out
+
+
+def test_in_a_terminal_of_80_columns_nothing_is_cut_off(monkeypatch, capfd):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    step, found = "step 300 of 300, 51.3 steps/s, 0.0 s left", "validation: energy 989 meV, orbital charges 71.7 me"
+    with Bar("training") as bar:
+        bar.begin("training", 300)
+        bar.show(step, 300, found)
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capfd.readouterr().err).splitlines()
+    assert any("training" in line and line.rstrip().endswith(step) for line in lines)
+    assert found in [line.strip() for line in lines]

@@ -13,7 +13,6 @@ from torch import Tensor
 from mlipq.errors import IncompleteError
 from mlipq.training.data.source import Taken
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NO_MEMORY = ("can't allocate memory", "not enough memory")
 """What torch's allocator for the CPU says; it has no class of its own for it."""
 
@@ -21,7 +20,7 @@ _NO_MEMORY = ("can't allocate memory", "not enough memory")
 class Interrupts:
     """Notes the first Ctrl-C, SIGTERM or SIGHUP (a terminal that is closed) instead of obeying it. Use as a context manager.
 
-    What is ignored stays ignored: SIGHUP under ``nohup``, Ctrl-C in the background of a script.
+    Where SIGHUP is ignored, as under ``nohup``, it stays so.
 
     Parameters
     ----------
@@ -41,8 +40,10 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # in another one, signals are not ours
-            heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-            self._before = {number: signal.signal(number, self._note) for number in heeded}
+            hung_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+            self._before = {
+                number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM, *hung_up)
+            }
         return self
 
     def __exit__(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mlipq.errors import IncompleteError, InputError, MlipqError
+from mlipq.errors import IncompleteError, InputError
 from mlipq.store import commit_bytes
 from mlipq.training.config import RunConfig
 from mlipq.training.loop.checkpoint import read_checkpoint
@@ -180,7 +180,7 @@ def _complete(run: Run, trainer: Trainer, world: World, watcher: Watcher) -> Non
     except KeyboardInterrupt:
         raise IncompleteError(f"interrupted. To go on from the last checkpoint:  mlipq resume {run.path}") from None
     except IncompleteError as error:
-        with suppress(MlipqError):  # on a full disk
+        with suppress(Exception):  # for want of disk or memory again: that must not hide why it ended
             recorder.draw()
         raise IncompleteError(f"{str(error).rstrip('.')}. To go on:  mlipq resume {run.path}") from error
 

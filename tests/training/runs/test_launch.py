@@ -258,7 +258,7 @@ class Squeezes(Watcher):
 
 def test_no_memory_for_a_batch(dataset, tmp_path):
     def wide(content) -> None:
-        content["model"] |= {"channels": 256, "layers": 3, "cutoff": 5.0}
+        content["model"] |= {"channels": 128, "layers": 2, "cutoff": 5.0}
         content["data"][0]["batch"] = {"structures": 24}
 
     path = tmp_path / "run"
