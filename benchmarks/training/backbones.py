@@ -24,10 +24,10 @@ from torch import nn
 from benchmarks.harness import versions, write_results
 from mlipq import open_dataset
 from mlipq.store import Dataset
-from mlipq.training.batch import MODEL_INPUTS, Batch, collate, find_neighbours
-from mlipq.training.machine import compiled, keep_freed_memory
 from mlipq.training.models import BACKBONES
-from mlipq.training.potential import Potential, PotentialConfig
+from mlipq.training.models.batch import MODEL_INPUTS, Batch, collate, find_neighbours
+from mlipq.training.models.machine import compiled, keep_freed_memory
+from mlipq.training.models.potential import Potential, PotentialConfig
 
 RESULTS = Path(__file__).parent / "results" / "backbones.json"
 ENERGY = "reference/pbe0_energy"

@@ -61,8 +61,8 @@ class Architecture(_Record):
     """Rounds of messages."""
     cutoff: float = Field(default=5.0, gt=0, le=100)
     """Largest distance between neighbours, in Å."""
-    radial: int = Field(default=8, ge=2, le=1_000)
-    """Functions of the distance."""
+    radial: int = Field(default=16, ge=2, le=1_000)
+    """Functions of the distance: how finely the model tells distances apart."""
     composite: bool = False
     """Energy = the energy of the head ``gfn1_energy`` + a correction, which the head ``energy`` learns; each has half of the hidden
     units of an energy head, and a package has both as one."""

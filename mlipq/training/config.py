@@ -69,7 +69,7 @@ class TaskSettings(_Record):
     """What the output is; by default what its name says, else what its target is."""
     loss: Literal["mse", "l1", "smooth_l1"] = "smooth_l1"
     """Of the residual over ``scale``: its square, its size, or the square of small ones and the size of large ones."""
-    beta: PositiveFloat = 1.0
+    beta: PositiveFloat = 0.1
     """For ``smooth_l1``: residual over ``scale`` at which square becomes size."""
     weight: Annotated[NonNegativeFloat | Annealed, BeforeValidator(_number)] = 1.0
     """Of this loss in the sum, or how it changes: ``{start: 1, end: 0.1, steps: 2000}``."""

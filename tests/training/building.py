@@ -36,7 +36,7 @@ def potential_of(dtype: torch.dtype = torch.float64, **config) -> Potential:
     """A small potential with weights, scales and means by chance; as trained, features are of order one."""
     torch.manual_seed(6)
     with precision(dtype):
-        potential = Potential(PotentialConfig(**{"channels": 16, "layers": 2, **config}))
+        potential = Potential(PotentialConfig(**{"channels": 16, "layers": 2, "radial": 8, **config}))
     with torch.no_grad():
         for head in potential.heads.values():
             if hasattr(head, "normal"):

@@ -216,7 +216,7 @@ def test_losses_are_of_what_has_a_label(samples, loss, name):
 
 def test_a_prediction_that_is_no_number_does_no_harm_where_there_is_no_label(samples):
     batch = batch_of(*samples("qm7")[:2])
-    task = task_of("energy", target="reference/pbe0_energy", scale=1.0)
+    task = task_of("energy", target="reference/pbe0_energy", scale=1.0, beta=1.0)
     predicted = torch.tensor([torch.nan, 2.0], dtype=torch.float64, requires_grad=True)
     total, count = loss_of(task, predicted, torch.tensor([torch.nan, 1.0]), batch)
     total.backward()
