@@ -13,6 +13,8 @@ from hypothesis import settings
 
 from mlipq.structures import ReadOptions, Structure, find_inputs, read_structures
 
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    signal.signal(number, handler)  # whoever runs the tests in the background ignores both, and so would all they start
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # as in the labeling child, before tblite is loaded
 
 settings.register_profile("mlipq", deadline=None)  # a busy machine is no error

@@ -2,7 +2,9 @@
 
 import copy
 import functools
+import multiprocessing
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,17 @@ def same_everywhere(run: Path) -> dict[str, Any]:
     return {**weights, "metrics": rows}
 
 
+def forget_peak_memory() -> None:
+    """Let :func:`peak_memory_kb` begin anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_kb() -> int:
+    """Return the most memory that this process had; ``getrusage`` would count that of processes before it."""
+    (kilobytes,) = re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
+    return int(kilobytes)
+
+
 def in_child(work: Callable[[], None]) -> int:
     """Do something in a process of its own, which may be killed; return how it ended, as :func:`os.waitstatus_to_exitcode`."""
     child = os.fork()
@@ -80,3 +93,11 @@ def in_child(work: Callable[[], None]) -> int:
             os._exit(1)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+def in_fresh_process(work: Callable[..., None], *arguments: object) -> None:
+    """Do something, defined in a module of tests, in a process that has no memory to spare of what ran before it."""
+    child = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    child.start()
+    child.join()
+    assert child.exitcode == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from running import content_of, files_of, in_child, same_everywhere, small_dataset
+from running import content_of, files_of, in_child, in_fresh_process, same_everywhere, small_dataset
 
 from mlipq import open_dataset
 from mlipq.errors import IncompleteError, InputError
@@ -256,19 +256,20 @@ class Squeezes(Watcher):
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
+def wide(content) -> None:
+    content["model"] |= {"channels": 128, "layers": 2, "cutoff": 5.0}
+    content["data"][0]["batch"] = {"structures": 24}
+
+
+def train_wide(dataset: Path, path: Path) -> None:
+    with pytest.raises(IncompleteError) as error:
+        train(read_config(content_of(dataset, path, wide)), Squeezes())
+    (path.parent / "message").write_text(str(error.value))
+
+
 def test_no_memory_for_a_batch(dataset, tmp_path):
-    def wide(content) -> None:
-        content["model"] |= {"channels": 128, "layers": 2, "cutoff": 5.0}
-        content["data"][0]["batch"] = {"structures": 24}
-
     path = tmp_path / "run"
-
-    def work() -> None:
-        with pytest.raises(IncompleteError) as error:
-            train(read_config(content_of(dataset, path, wide)), Squeezes())
-        (tmp_path / "message").write_text(str(error.value))
-
-    assert in_child(work) == 0
+    in_fresh_process(train_wide, dataset, path)
     message = (tmp_path / "message").read_text()
     assert message.startswith("out of memory in a batch of ")
     assert "24 structures, " in message
@@ -279,16 +280,18 @@ def test_no_memory_for_a_batch(dataset, tmp_path):
         resume(path, Stops(1))  # with more of it
 
 
+def huge(content) -> None:
+    content["model"] |= {"channels": 2048, "layers": 3}
+
+
+def train_huge(dataset: Path, path: Path) -> None:
+    Squeezes().started(None, None)
+    with pytest.raises(InputError, match="out of memory before the first step: "):
+        train(read_config(content_of(dataset, path, huge)))
+
+
 def test_no_memory_for_the_model(dataset, tmp_path):
-    def huge(content) -> None:
-        content["model"] |= {"channels": 2048, "layers": 3}
-
-    def work() -> None:
-        Squeezes().started(None, None)
-        with pytest.raises(InputError, match="out of memory before the first step: "):
-            train(read_config(content_of(dataset, tmp_path / "run", huge)))
-
-    assert in_child(work) == 0
+    in_fresh_process(train_huge, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
