@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlipq.cli.options import argument, examples, option
+from mlipq.cli.options import Model, Weights, examples, option
 from mlipq.cli.output import JSON_OPTION, counted, print_json, printable
 from mlipq.errors import InputError
 
 if TYPE_CHECKING:
     from mlipq.training.inference.evaluation import TaskError
 
-Model = Annotated[Path, argument("Folder of a run, or .mlipq file.", "RUN|FILE.mlipq")]
 DatasetName = Annotated[
     str | None, option("Name, folder or manifest; default the dataset that the run was trained on.", metavar="NAME")
 ]
@@ -23,7 +22,6 @@ Part = Annotated[
         "Part of a split, as random/test, or test where it is clear of which; needed where there are splits.", "--split"
     ),
 ]
-Weights = Annotated[str | None, option("Of a run: best, last or ema; default best.", metavar="best|last|ema")]
 Target = Annotated[
     list[str] | None,
     option("Compare an output with another array than it learned from; may be repeated.", metavar="OUTPUT=ARRAY"),

@@ -57,6 +57,8 @@ MemoryLimit = Annotated[
     str | None,
     option("Address space of each process, as 8GB; default the memory over the cores.", metavar="<size>"),
 ]
+Model = Annotated[Path, argument("Folder of a run, or .mlipq file.", "RUN|FILE.mlipq")]
+Weights = Annotated[str | None, option("Of a run: best, last or ema; default best.", metavar="best|last|ema")]
 Strict = Annotated[bool, option("Exit with 1 if any structure failed.", "--strict")]
 
 

@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from mlipq.cli.options import argument, examples, option
+from mlipq.cli.options import Weights, argument, examples, option
 from mlipq.cli.output import JSON_OPTION, print_json, print_table
 
 RunFolder = Annotated[Path, argument("Folder of a run.", "RUN")]
-Weights = Annotated[str | None, option("Of a run: best, last or ema; default best.", metavar="best|last|ema")]
 Output = Annotated[Path, option("File to write, as qm7.mlipq.", "--output", "-o", metavar="FILE")]
 Keep = Annotated[str | None, option("Heads to keep beside the energy, as orbital_charges,dipole.", metavar="HEAD,…")]
 Drop = Annotated[str | None, option("Heads to drop; default all that the energy does not need.", metavar="HEAD,…")]

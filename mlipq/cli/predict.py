@@ -5,14 +5,24 @@ from typing import Annotated, Literal
 
 import typer
 
-from mlipq.cli.options import Charge, ChargeKey, IgnorePbc, Multiplicity, SpinKey, Strict, argument, examples, option
+from mlipq.cli.options import (
+    Charge,
+    ChargeKey,
+    IgnorePbc,
+    Model,
+    Multiplicity,
+    SpinKey,
+    Strict,
+    Weights,
+    argument,
+    examples,
+    option,
+)
 from mlipq.cli.output import JSON_OPTION, counted, print_json
 from mlipq.errors import InputError
 
-Model = Annotated[Path, argument("Folder of a run, or .mlipq file.", "RUN|FILE.mlipq")]
 Inputs = Annotated[list[str], argument("Files, folders, globs or datasets.", "INPUT")]
 Output = Annotated[Path, option("Extended XYZ file to write.", "--output", "-o", metavar="FILE")]
-Weights = Annotated[str | None, option("Of a run: best, last or ema; default best.", metavar="best|last|ema")]
 Device = Annotated[str, option("Default cpu.", metavar="cpu|cuda")]
 
 _SHOWN = 20

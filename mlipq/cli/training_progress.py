@@ -29,9 +29,10 @@ class TrainingProgress(Bar, Watcher):
     def started(self, run: Run, trainer: Trainer) -> None:
         step, self._steps = trainer.counters.step, trainer.steps
         self.begin("training", self._steps)
-        parameters = sum(values.numel() for values in trainer.potential.parameters())
         on = f", from step {step:,}" if step else ""
-        self.say(f"training {run.path}: {counted(parameters, 'parameter')}, {counted(self._steps, 'step')}{on}")
+        self.say(
+            f"training {run.path}: {counted(trainer.potential.n_parameters, 'parameter')}, {counted(self._steps, 'step')}{on}"
+        )
         self._history.append((time.monotonic(), step))
 
     def stepped(self, step: int) -> None:

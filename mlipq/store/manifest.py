@@ -216,6 +216,11 @@ class Manifest(_Record):
         return self
 
     @property
+    def ref(self) -> str:
+        """``name@version``; empty for what is not published."""
+        return f"{self.name}@{self.version}" if self.name and self.version else ""
+
+    @property
     def n_structures(self) -> int:
         """Structures in all shards."""
         return sum(entry.n_structures for entry in self.shards)

@@ -68,16 +68,6 @@ def test_a_folder_appears_with_all_its_files(tmp_path):
     assert only_files(tmp_path) == ["a"]
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MB."""
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"mounting a tmpfs is not permitted here: {mounted.stderr.decode().strip()}")
-    yield tmp_path
-    subprocess.run(["umount", tmp_path], check=True)
-
-
 def test_a_full_disk_leaves_the_old_file_and_says_so(small_disk):
     commit_bytes(small_disk / "a", b"old")
     with pytest.raises(

@@ -1,6 +1,5 @@
 """Batches of real structures, turned and shifted at will, and potentials whose outputs all say something."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +9,9 @@ from numpy.typing import NDArray
 
 from mlipq.store.packing import pack
 from mlipq.structures import Structure
+from mlipq.training.architecture import PotentialConfig
 from mlipq.training.models.batch import Batch, collate, find_neighbours
-from mlipq.training.models.potential import Potential, PotentialConfig
+from mlipq.training.models.potential import Potential, precision
 
 BACKBONES = ("schnet", "painn", "tensornet")
 EQUIVARIANT = ("painn", "tensornet")
@@ -66,17 +66,6 @@ def wigner(irreps: str, rotation: NDArray, dtype: torch.dtype) -> torch.Tensor:
     """How irreps turn; e3nn finds its angles in the default precision, whatever the matrix has."""
     with precision(torch.float64):
         return o3.Irreps(irreps).D_from_matrix(torch.from_numpy(rotation)).to(dtype)
-
-
-@contextmanager
-def precision(dtype: torch.dtype):
-    """Build in this precision: constants too, which a conversion afterwards would not make exact."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def assert_close(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> None:

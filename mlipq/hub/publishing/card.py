@@ -22,7 +22,7 @@ _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M
 
 def card(manifest: Manifest) -> str:
     """Return the card of a version: what it holds, its numbers, how to load it, where it comes from, whom to cite."""
-    ref = f"{manifest.name}@{manifest.version}"
+    ref = manifest.ref
     sections = [
         f"# {ref}",
         manifest.description,

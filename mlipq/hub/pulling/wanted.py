@@ -34,9 +34,7 @@ def shard_numbers(shards: Sequence[int] | str | None, manifest: Manifest) -> lis
         None,
     )
     if odd is not None:
-        raise InputError(
-            f"there is no shard {odd}: {manifest.name}@{manifest.version} has {n}, numbered from 0 to {n - 1}"
-        )
+        raise InputError(f"there is no shard {odd}: {manifest.ref} has {n}, numbered from 0 to {n - 1}")
     return sorted({number for first, last in bounds for number in range(first, last + 1)})
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mlipq.errors import InputError
 from mlipq.schema import ArraySpec
+from mlipq.store.commit import sha256_file
 from mlipq.store.elements import bits_of
-from mlipq.store.manifest import Manifest, ShardEntry
+from mlipq.store.manifest import MANIFEST, Manifest, ShardEntry
 from mlipq.store.packing import atoms_at, structure_at
 from mlipq.store.reader import shuffle
 from mlipq.store.reader.cache import Progress, cache_key, entry_folder, materialised
@@ -279,6 +280,11 @@ class Dataset:
         if self._mapped:
             return self
         return self._of(materialised(self._rows, self.files, self.path, self.manifest, progress), self._numbers)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the manifest, which has those of all shards; or of the one shard file that was opened."""
+        return sha256_file(self.path / MANIFEST if self.manifest else self.files[0])
 
     @property
     def cache_key(self) -> str:

@@ -98,5 +98,5 @@ def _what_is_missing(folder: Path, manifest: Manifest, absent: list[int]) -> str
     return (
         f"{folder}: {len(absent)} of {len(manifest.shards)} shards are not here (numbers {numbers}), and with them "
         f"{structures:,} of {manifest.n_structures:,} structures. Only the others are shown; to get them all: "
-        f"mlipq data pull {quote(f'{manifest.name}@{manifest.version}')}, or the URL that it was pulled from"
+        f"mlipq data pull {quote(manifest.ref)}, or the URL that it was pulled from"
     )

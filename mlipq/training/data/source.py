@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mlipq.errors import InputError
 from mlipq.store import Dataset
+from mlipq.store.manifest import Split
 from mlipq.training.config import BatchSize, DataSettings
 from mlipq.training.data.neighbours import Progress, neighbours_of
 from mlipq.training.data.sampling import Batches, cut_full
@@ -229,7 +230,7 @@ def _part(dataset: Dataset, settings: DataSettings, part: str) -> str:
     """Return ``split/part``, the only one to train on where no part is named."""
     splits = dataset.manifest.splits if dataset.manifest else {}
     where = f"{settings.dataset}: this dataset has"
-    known = ", ".join(f"{name}/{of_it}" for name, split in splits.items() for of_it in split.counts) or "no splits"
+    known = ", ".join(parts_of(splits)) or "no splits"
     if settings.split not in splits and (settings.split or len(splits) != 1):
         wanted = f"no split {settings.split!r}, but" if settings.split else "several splits, so name one by split:"
         raise InputError(f"{where} {wanted if splits else ''} {known}".replace("  ", " "))
@@ -243,6 +244,11 @@ def _part(dataset: Dataset, settings: DataSettings, part: str) -> str:
     if part not in parts:
         raise InputError(f"{where} no part {part!r} in the split {name}, but {known}")
     return f"{name}/{part}"
+
+
+def parts_of(splits: Mapping[str, Split]) -> list[str]:
+    """Return the parts of all splits of a dataset, as ``split/part``."""
+    return [f"{name}/{part}" for name, split in splits.items() for part in split.counts]
 
 
 def _of_groups(dataset: Dataset, rows: NDArray[np.int64], groups: Sequence[str]) -> NDArray[np.int64]:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 import mlipq
 from mlipq.errors import InputError, MlipqError
 from mlipq.hub import open_dataset
-from mlipq.store import Dataset, commit_json, sha256_file
-from mlipq.store.manifest import MANIFEST
+from mlipq.store import Dataset, commit_json
 from mlipq.training.config import DataSettings
-from mlipq.training.data.source import choose_rows
+from mlipq.training.data.source import choose_rows, parts_of
 from mlipq.training.inference.evaluation import Evaluation, Progress, Rows, evaluate
 from mlipq.training.inference.predictor import Predictor
 from mlipq.training.runs.run import CONFIG, open_run
@@ -105,8 +104,7 @@ def evaluate_model(
         dataset = own.dataset
     opened = open_dataset(dataset)
     chosen, name = _chosen(opened, part, own)
-    manifest = opened.manifest
-    sha256 = sha256_file(opened.path / MANIFEST if manifest else opened.files[0])
+    sha256 = opened.sha256
     notes = [_TEST_NOTE] if name.rpartition("/")[2] == "test" else []
     learned = _learned_from(path, opened, sha256, chosen)
     if learned:
@@ -117,9 +115,7 @@ def evaluate_model(
     report = Report(
         model=str(path),
         weights=(weights or "best") if path.is_dir() else "package",
-        dataset=f"{manifest.name}@{manifest.version}"
-        if manifest and manifest.name and manifest.version
-        else str(dataset),
+        dataset=(opened.manifest.ref if opened.manifest else "") or str(dataset),
         sha256=sha256,
         part=name,
         evaluation=evaluate(predictor, opened, chosen, targets, rows, progress),
@@ -150,8 +146,8 @@ def _chosen(dataset: Dataset, part: str | None, own: DataSettings | None) -> tup
     """Return the rows of the structures that are meant, and the name of the part."""
     splits = dataset.manifest.splits if dataset.manifest else {}
     if part is None and splits:
-        known = ", ".join(f"{name}/{of_it}" for name, split in splits.items() for of_it in split.counts)
-        raise InputError(f"which part? This dataset has {known}; name one, as in --split {known.split(',')[0]}")
+        known = parts_of(splits)
+        raise InputError(f"which part? This dataset has {', '.join(known)}; name one, as in --split {known[0]}")
     if part is not None:
         if "/" not in part and own is not None and own.split:
             part = f"{own.split}/{part}"

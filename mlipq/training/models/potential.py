@@ -1,6 +1,7 @@
 """A potential: a backbone and its heads, forces as gradients, and what is left of it for inference."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -46,6 +47,11 @@ class Potential(nn.Module):
             Backbone, BACKBONES[config.backbone](config.channels, config.layers, config.cutoff, config.radial)
         )
         self.heads = nn.ModuleDict({name: _head(name, head, config) for name, head in config.heads.items()})
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that are learned."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, batch: Batch, forces_of: Collection[str] = ()) -> dict[str, Tensor]:
         """Return what each head says, and forces.
@@ -113,6 +119,17 @@ class Potential(nn.Module):
         smaller = Potential(self.config.model_copy(update=update))
         smaller.backbone, smaller.heads = self.backbone, nn.ModuleDict(heads)
         return smaller.train(self.training)
+
+
+@contextmanager
+def precision(dtype: torch.dtype) -> Iterator[None]:
+    """Build potentials in this precision: constants too, which a conversion afterwards would not make exact."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _head(name: str, head: HeadConfig, config: PotentialConfig) -> nn.Module:

@@ -44,7 +44,7 @@ class TensorNet(nn.Module):
         Functions of the distance, K.
     """
 
-    def __init__(self, channels: int = 64, layers: int = 3, cutoff: float = 5.0, radial: int = 16) -> None:
+    def __init__(self, channels: int, layers: int, cutoff: float, radial: int) -> None:
         super().__init__()
         self.channels, self.cutoff = channels, cutoff
         self.radial = Radial(radial, cutoff)

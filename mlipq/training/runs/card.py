@@ -25,14 +25,13 @@ def card_text(run: Run, potential: Potential, best: Row | None = None) -> str:
         Row of metrics.csv of the best weights, where there are some.
     """
     config, datasets, sitting = run.history.config, run.data.datasets, run.history.sittings[-1]
-    parameters = sum(values.numel() for values in potential.parameters())
     return Template(resources.files(__package__).joinpath("card.md").read_text(encoding="utf-8")).substitute(
         title=Path(config["output"]).name,
         backbone=potential.config.backbone,
         channels=potential.config.channels,
         layers=potential.config.layers,
         cutoff=f"{potential.config.cutoff:g}",
-        parameters=f"{parameters:,}",
+        parameters=f"{potential.n_parameters:,}",
         precision=config["training"]["precision"],
         errors=_errors(best),
         datasets="\n\n".join(map(_dataset, datasets)),

@@ -3,8 +3,7 @@
 Nothing is written but caches: whatever is wrong with a configuration or its datasets comes up here, before there is a run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,11 +13,9 @@ from ase.data import chemical_symbols
 
 from mlipq.errors import InputError
 from mlipq.hub import open_dataset
-from mlipq.store import Dataset, sha256_file
-from mlipq.store.manifest import MANIFEST
 from mlipq.training.config import RunConfig
 from mlipq.training.data.source import Source
-from mlipq.training.models.potential import Potential
+from mlipq.training.models.potential import Potential, precision
 from mlipq.training.runs.run import Data, DataRecord, LabelRecord, ReferenceRecord
 from mlipq.training.saved.model import Output, load_model
 from mlipq.training.tasks.normalise import Normalisers, elements_of, set_normalisers
@@ -62,7 +59,7 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
         for dataset, settings, own in zip(opened, config.data, tasks)
     )
     labelled = [(source.tasks, partial(source.dataset.batch, source.train_rows)) for source in sources]
-    with _precision(dtype):
+    with precision(dtype):
         torch.manual_seed(config.seed)
         potential = Potential(config.model.build(heads, elements_of(labelled)))
         kept = _start_from(config.start_from, potential, tasks) if config.start_from else ()
@@ -135,8 +132,8 @@ def _record(source: Source, counts: dict[str, LabelCount]) -> DataRecord:
     seen = dataset.batch(source.train_rows, ["atomic_numbers", "charge", "multiplicity"])
     return DataRecord(
         dataset=source.name,
-        name=f"{manifest.name}@{manifest.version}" if manifest and manifest.version else "",
-        sha256=_sha256(dataset),
+        name=manifest.ref if manifest else "",
+        sha256=dataset.sha256,
         licence=manifest.licence if manifest else "",
         citation=manifest.citation if manifest else "",
         structures={part: len(rows) for part, rows in parts.items()},
@@ -158,18 +155,3 @@ def _labels(task: Task, count: LabelCount) -> LabelRecord:
         missing=count.missing,
         no_shell=count.no_shell,
     )
-
-
-def _sha256(dataset: Dataset) -> str:
-    return sha256_file(dataset.path / MANIFEST if dataset.manifest else dataset.files[0])
-
-
-@contextmanager
-def _precision(dtype: torch.dtype) -> Iterator[None]:
-    """Build in this precision: constants too, which a conversion afterwards would not make exact."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)

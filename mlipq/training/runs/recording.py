@@ -90,7 +90,7 @@ class Recorder:
             best_step=counters.best_step,
             validation={name: value for name, value in (self.best or {}).items() if "_mae_" in name},
             seconds=counters.seconds,
-            parameters=sum(values.numel() for values in self.trainer.potential.parameters()),
+            parameters=self.trainer.potential.n_parameters,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self.run.write(RESULT, result)

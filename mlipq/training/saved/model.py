@@ -16,7 +16,7 @@ from torch import Tensor
 from mlipq.errors import CheckError, InputError
 from mlipq.store import commit_bytes, strict_json
 from mlipq.training.architecture import PotentialConfig
-from mlipq.training.models.potential import Potential
+from mlipq.training.models.potential import Potential, precision
 from mlipq.training.saved.archive import CARD, DESCRIPTION, WEIGHTS, read_archive
 from mlipq.training.saved.weights import read_weights
 
@@ -145,12 +145,8 @@ def built(
         raise InputError(
             f"{where} does not fit {DESCRIPTION}: {problem[0].strip()}; they are of different runs"
         ) from None
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
+    with precision(dtype):
         potential = Potential(config)
-    finally:
-        torch.set_default_dtype(before)
     potential.load_state_dict(dict(state))
     broken = [name for name, values in potential.state_dict().items() if not _sound(name, values)]
     if broken:

@@ -67,7 +67,9 @@ def package(
     outputs = {name: output for name, output in model.outputs.items() if name in _outputs(small)}
     merged = whole.config.composite and not small.config.composite
     packaged = Packaged(
-        {name: _why(name, small, merged) for name in small.heads}, tuple(dropped), (_count(whole), _count(small))
+        {name: _why(name, small, merged) for name in small.heads},
+        tuple(dropped),
+        (whole.n_parameters, small.n_parameters),
     )
     files = {
         DESCRIPTION: description_bytes(small.config, outputs),
@@ -115,10 +117,6 @@ def _why(name: str, potential: Potential, merged: bool) -> str:
     if name == "energy":
         return "correction and GFN1 head merged" if merged else "it is the energy"
     return "the energy reads it" if name in potential.needed() else "kept on request"
-
-
-def _count(potential: Potential) -> int:
-    return sum(parameter.numel() for parameter in potential.parameters())
 
 
 def _note(packaged: Packaged) -> str:

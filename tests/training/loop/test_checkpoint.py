@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 
 import pytest
 import torch
@@ -104,16 +103,6 @@ def test_a_process_killed_while_it_writes_leaves_one_checkpoint_or_the_other(tmp
     assert_same(read_checkpoint(folder), state_of(step))
     write_checkpoint(folder, state_of(30))
     assert len(list(folder.iterdir())) == 2
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MB."""
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"mounting a tmpfs is not permitted here: {mounted.stderr.decode().strip()}")
-    yield tmp_path
-    subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(small_disk):
