@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-integration test-peers check bench-labeling bench-storage bench-training-peers docs docs-serve install clean
+.PHONY: demo test test-integration test-peers check bench-labeling bench-storage bench-training bench-training-peers docs docs-serve install clean
 
 install: $(INSTALLED)
 
@@ -59,6 +59,14 @@ bench-storage: $(INSTALLED)
 	$(BIN)/python -m benchmarks.storage.compare
 	$(BIN)/python -m benchmarks.storage.shuffle
 	$(BIN)/python -m benchmarks.storage.streaming
+
+# Some three hours on two cores; what was stopped goes on.
+bench-training: $(INSTALLED)
+	$(BIN)/python -m benchmarks.training.backbones --dataset datasets/qm7-gfn1/1.0.0
+	$(BIN)/python -m benchmarks.training.inference --dataset datasets/qm7-gfn1/1.0.0
+	$(BIN)/python -m benchmarks.training.accuracy --runs out/accuracy
+	$(BIN)/python -m benchmarks.training.charges --runs out/charges --tune
+	$(BIN)/python -m benchmarks.training.charges --runs out/charges
 
 bench-training-peers: $(INSTALLED)
 	benchmarks/training/peers/install.sh

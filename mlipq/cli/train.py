@@ -164,7 +164,19 @@ def _print(run: "Run", as_json: bool, progress: "TrainingProgress") -> None:
             "parameters": result.parameters,
         },
     )
-    print(f"Look at {run.path / 'README.md'} and curves.png; measure it:  mlipq evaluate {run.path}")
+    print(f"Look at {run.path / 'README.md'} and curves.png; measure it:  mlipq evaluate {run.path}{_held_out(run)}")
+
+
+def _held_out(run: "Run") -> str:
+    """Return the option that names what the run has not seen; ``evaluate`` asks for it where there are splits."""
+    from mlipq.hub import open_dataset
+
+    settings = run.config.data[0]
+    manifest = open_dataset(settings.dataset).manifest
+    for name, split in manifest.splits.items() if manifest else ():
+        if "test" in split.counts and settings.split in ("", name):
+            return f" --split {name}/test"
+    return ""
 
 
 @contextmanager
