@@ -59,22 +59,33 @@ def measured(folder: Path, dataset: str, model: str, seed: int) -> dict[str, Any
     if path.exists():
         return json.loads(path.read_text())
     own = calibrate(folder, dataset)[model]
-    training = {"steps": own["steps"], "learning_rate": best_learning_rate(dataset, model)}
-    config = recipe(dataset, output=str(path.with_suffix("")), seed=seed, model=own["model"], training=training)
-    clock = complete(config)
+    config, clock = finished(path.with_suffix(""), dataset, model, seed)
     errors = orbitals.errors_of(Predictor(config.output), *test_structures(config))
     row = {
         "contestant": model,
         "dataset": dataset,
         "seed": seed,
         "parameters": own["parameters"],
-        **training,
+        **config.training.model_dump(include={"steps", "learning_rate"}),
         "cpu_s": round(own["steps"] * clock.median(), 1) if clock.times else None,
         "mae_me": errors.by_group(),
         "by_element": errors.by_element(),
     }
     commit_json(path, row)
     return row
+
+
+def finished(output: Path, dataset: str, model: str, seed: int) -> tuple[RunConfig, Clock]:
+    """Train with the best learning rate; where that diverges, with the next lower one that was tried."""
+    own = calibrate(output.parents[1], dataset)[model]
+    for rate in learning_rates(dataset, model):
+        training = {"steps": own["steps"], "learning_rate": rate}
+        config = recipe(dataset, output=f"{output}-{rate:g}", seed=seed, model=own["model"], training=training)
+        try:
+            return config, complete(config)
+        except CheckError as error:
+            print(f"{output.name}, learning rate {rate:g}: {error}", file=sys.stderr)
+    raise SystemExit(f"{output.name} diverges with every learning rate")
 
 
 def test_structures(config: RunConfig) -> tuple[Dataset, NDArray[np.int64]]:
@@ -145,11 +156,12 @@ def tune_all(folder: Path, datasets: Sequence[str]) -> None:
     write_results(TRIALS, name, settings, versions("mlipq", "torch", "vesin"), rows)
 
 
-def best_learning_rate(dataset: str, model: str) -> float:
-    """Return that of the trial with the least error of p and d orbitals."""
+def learning_rates(dataset: str, model: str) -> list[float]:
+    """Return that of the trial with the least error of p and d orbitals, and those below it, the highest first."""
     rows = json.loads(TRIALS.read_text())["rows"]
     trials = [row for row in rows if (row["dataset"], row["contestant"]) == (dataset, model)]
-    return float(min(trials, key=lambda row: row["mae_me"].get("p and d", math.inf))["learning_rate"])
+    best = min(trials, key=lambda row: row["mae_me"].get("p and d", math.inf))["learning_rate"]
+    return sorted((row["learning_rate"] for row in trials if row["learning_rate"] <= best), reverse=True)
 
 
 # --- results
