@@ -2,7 +2,7 @@
 
     python -m benchmarks.training.inference --dataset FOLDER [--repeats N] [--structures N] [--backbone NAME] [--threads N]
 
-Five models of one size, with weights by chance, which cost what trained ones do: for the energy alone, and the same once more, which
+Five models of one size, with weights by chance, which cost what trained ones do: for the energy alone, packaged, and the same once more, which
 shows how much chance there is in the measurement; multitask as it was trained, and packaged; a composite energy, packaged. They take turns
 at each batch, in another order each time, so that whatever else runs on the machine slows all of them. Each time is divided by that of the
 model for the energy alone on the same batch in the same turn; the result is the median of these ratios, with the interval that holds it
@@ -53,8 +53,8 @@ def contestants(backbone: str, folder: Path) -> dict[str, Potential]:
     multitask = built(heads=["energy", *AUXILIARY])
     composite = built(heads=["energy", "gfn1_energy", *AUXILIARY], composite=True)
     models = {
-        ALONE: built(heads=["energy"]),
-        "energy alone, again": built(heads=["energy"]),
+        ALONE: packaged(built(heads=["energy"]), "alone"),
+        "energy alone, again": packaged(built(heads=["energy"]), "again"),
         "multitask, as trained": multitask,
         "multitask, packaged": packaged(multitask, "multitask"),
         "composite, packaged": packaged(composite, "composite"),
