@@ -164,7 +164,8 @@ def _print(run: "Run", as_json: bool, progress: "TrainingProgress") -> None:
             "parameters": result.parameters,
         },
     )
-    print(f"Look at {run.path / 'README.md'} and curves.png; measure it:  mlipq evaluate {run.path}{_held_out(run)}")
+    held_out = "" if progress.did_nothing else _held_out(run)  # the dataset may be gone by then
+    print(f"Look at {run.path / 'README.md'} and curves.png; measure it:  mlipq evaluate {run.path}{held_out}")
 
 
 def _held_out(run: "Run") -> str:

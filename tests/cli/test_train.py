@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,16 @@ def test_a_finished_run_says_so(mlipq, finished):
     assert ended.code == 0
     assert ended.out.startswith(f"{finished[0]} is finished; there was nothing to do\n")
     assert files_of(finished[0]) == before
+
+
+def test_a_finished_run_needs_no_dataset(mlipq, dataset, config):
+    own = shutil.copy(dataset, config.parent / "own.zarr.zip")
+    config.write_text(yaml.safe_dump(content_of(own, "run")))
+    assert mlipq("train", config).code == 0
+    own.unlink()
+    ended = mlipq("resume", "run")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("run is finished; there was nothing to do\n")
 
 
 def test_paths_count_from_the_file(mlipq, config):
