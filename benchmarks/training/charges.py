@@ -59,7 +59,7 @@ def measured(folder: Path, dataset: str, model: str, seed: int) -> dict[str, Any
     if path.exists():
         return json.loads(path.read_text())
     own = calibrate(folder, dataset)[model]
-    config, clock = finished(path.with_suffix(""), dataset, model, seed)
+    config, clock = finished(own, path.with_suffix(""), dataset, model, seed)
     errors = orbitals.errors_of(Predictor(config.output), *test_structures(config))
     row = {
         "contestant": model,
@@ -75,9 +75,8 @@ def measured(folder: Path, dataset: str, model: str, seed: int) -> dict[str, Any
     return row
 
 
-def finished(output: Path, dataset: str, model: str, seed: int) -> tuple[RunConfig, Clock]:
+def finished(own: Mapping[str, Any], output: Path, dataset: str, model: str, seed: int) -> tuple[RunConfig, Clock]:
     """Train with the best learning rate; where that diverges, with the next lower one that was tried."""
-    own = calibrate(output.parents[1], dataset)[model]
     for rate in learning_rates(dataset, model):
         training = {"steps": own["steps"], "learning_rate": rate}
         config = recipe(dataset, output=f"{output}-{rate:g}", seed=seed, model=own["model"], training=training)

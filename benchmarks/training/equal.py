@@ -27,8 +27,7 @@ def recipe(dataset: str, **overrides: Any) -> RunConfig:
 
 def parameters(settings: Mapping[str, Any]) -> int:
     """Return the number of parameters of a model that predicts orbital moments."""
-    potential = Potential(PotentialConfig(**settings, heads=("orbital_moments",)))
-    return sum(values.numel() for values in potential.parameters())
+    return Potential(PotentialConfig(**settings, heads=("orbital_moments",))).n_parameters
 
 
 def models(dataset: str) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """What auxiliary targets cost at inference: paired time and peak memory of packaged models beside one for the energy alone.
 
-    python -m benchmarks.training.inference --dataset FOLDER [--repeats N] [--structures N] [--backbone NAME] [--threads N]
+    python -m benchmarks.training.inference --dataset FOLDER [--repeats N] [--batches N] [--backbone NAME] [--threads N]
 
 Five models of one size, with weights by chance, which cost what trained ones do: for the energy alone, packaged, and the same once more, which
 shows how much chance there is in the measurement; multitask as it was trained, and packaged; a composite energy, packaged. They take turns
@@ -142,7 +142,7 @@ def main() -> None:
                         "contestant": name,
                         "what": what,
                         "batch": size,
-                        "parameters": sum(values.numel() for values in model.parameters()),
+                        "parameters": model.n_parameters,
                         "ms_per_molecule": spread([1e3 * t / size for t in times[name]]),
                         "time_beside_energy_alone": statistics.median(ratios),
                         "between": interval(ratios),
