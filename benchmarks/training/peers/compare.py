@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class Worker:
 
     def __init__(self, entry: Entry, phase: str, work: Path, threads: int, options: Sequence[object]) -> None:
         self.entry = entry
+        self.may_end = phase == "measure"  # compiled code can crash, and the rest is to be known all the same
         name = f"{phase}-{str(entry).replace(', ', '-').replace(' ', '-')}"
         self.log = work / f"{name}.log"
         state = work / f"{name}{'.npz' if phase == 'train' else '.json'}"
@@ -99,15 +100,18 @@ class Worker:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
-        if not line:
+        if line:
+            return json.loads(line)
+        if not self.may_end:
             raise SystemExit(f"{self.entry} ended: see {self.log}")
-        return json.loads(line)
+        return {"rates": {}, "failed": {"all": f"ended with {self.process.wait()}: see {self.log}"}, "finished": True}
 
     def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
 
 
