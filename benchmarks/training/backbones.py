@@ -147,10 +147,11 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    molecules = Molecules(open_dataset(given.dataset), given.cutoff)
+    dataset = open_dataset(given.dataset)
+    molecules = Molecules(dataset, given.cutoff)
     settings = {
         **{key: value for key, value in vars(given).items() if key not in ("dataset", "results", "backbones")},
-        "dataset": given.dataset.name,
+        "dataset": dataset.manifest.ref or given.dataset.name,
         "target": ENERGY,
         "train": N_TRAIN,
         "measured_on": f"{N_MEASURE} other molecules of the pool",
