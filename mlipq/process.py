@@ -176,9 +176,6 @@ class Child:
             raise ChildDied(self._epitaph()) from None
 
     def _receive(self, limit: float) -> tuple[Header, Arrays]:
-        if os.fstat(self._stderr.fileno()).st_size > _STDERR_LIMIT:
-            self._stderr.seek(0)  # the child writes where this handle points
-            self._stderr.truncate()
         deadline = time.monotonic() + limit
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
@@ -196,7 +193,12 @@ class Child:
                 parts += part
             return bytes(parts)
 
-        return _read_message(read)
+        message = _read_message(read)
+        # Now, since a child that has answered is not about to leave its last words.
+        if os.fstat(self._stderr.fileno()).st_size > _STDERR_LIMIT:
+            self._stderr.seek(0)  # the child writes where this handle points
+            self._stderr.truncate()
+        return message
 
     def _epitaph(self) -> str:
         """Say how the child ended."""
