@@ -1,21 +1,18 @@
 """The page: what was counted, put into the template with the style, the script and 3Dmol.js inside it."""
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from itertools import islice
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mlipq.hub.inspect import charts, periodic, structure3d
+from mlipq.hub.inspect.html import BASE_STYLE, PACKAGE, THEME, environment_of, read_asset, sha256_of
 from mlipq.hub.inspect.ledger import Ledger
 from mlipq.hub.inspect.parts import Charges
 from mlipq.hub.inspect.survey import Survey, Suspect
-from mlipq.hub.inspect.texts import breakable, compact, number, short, signed
+from mlipq.hub.inspect.texts import compact, number, signed
 from mlipq.schema import flag_meanings
 from mlipq.store import Dataset, Table
 from mlipq.store.packing import INFO
@@ -42,14 +39,7 @@ class Tile:
 
 def render(dataset: Dataset, survey: Survey, ledger: Ledger) -> str:
     """Return the page as HTML; equal datasets give equal pages."""
-    environment = Environment(
-        loader=PackageLoader("mlipq.hub.inspect", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"short": short, "breakable": breakable}
+    environment = environment_of(PACKAGE)
     environment.globals.update(
         histogram=charts.histogram_chart,
         in_words=charts.in_words,
@@ -59,7 +49,7 @@ def render(dataset: Dataset, survey: Survey, ledger: Ledger) -> str:
         compact=compact,
         meanings={flag: text.replace("``", "") for flag, text in flag_meanings().items()},
     )
-    scripts = [_asset("3Dmol-min.js"), _asset("page.js")]
+    scripts = [read_asset("3Dmol-min.js"), read_asset(THEME) + read_asset("page.js")]
     return environment.get_template("page.html").render(
         dataset=dataset,
         manifest=dataset.manifest,
@@ -71,10 +61,10 @@ def render(dataset: Dataset, survey: Survey, ledger: Ledger) -> str:
         tiles=[(charges.spec, *_tiles(charges)) for charges in survey.charges[:MOST_CHARGES]],
         suspects=[_card(suspect) for suspect in survey.suspects],
         kinds=list(dict.fromkeys(reason.kind for suspect in survey.suspects for reason in suspect.reasons)),
-        style=_asset("page.css"),
+        style=read_asset(BASE_STYLE) + read_asset("page.css"),
         scripts=scripts,
-        hashes=[_sha256(script) for script in scripts],
-        viewer_licence=_asset("3Dmol.LICENSE.txt"),
+        hashes=[sha256_of(script) for script in scripts],
+        viewer_licence=read_asset("3Dmol.LICENSE.txt"),
     )
 
 
@@ -135,12 +125,3 @@ def _facts(table: Table) -> Iterator[tuple[str, str, str]]:
             elif np.isfinite(value):
                 shown = number(float(value), 6) if spec.dtype.startswith("f") else str(value)
                 yield name, shown, spec.unit
-
-
-def _asset(name: str) -> str:
-    return (resources.files("mlipq.hub.inspect") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _sha256(script: str) -> str:
-    """As a content security policy names a script."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

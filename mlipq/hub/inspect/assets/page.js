@@ -1,19 +1,8 @@
 "use strict";
-// What the page does beside being read: light and dark, the periodic table's cells, the filter, and structures in 3D.
+// What the page does beside being read: the periodic table's cells, the filter, and structures in 3D.
 (() => {
   const one = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-
-  // Light and dark: the system's wish until the reader says otherwise.
-  const theme = one("#theme");
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const root = document.documentElement;
-  const isDark = () => (root.style.colorScheme || (dark.matches ? "dark" : "light")) === "dark";
-  const nameTheme = () => { theme.textContent = isDark() ? "☀ Light" : "☾ Dark"; };
-  theme.addEventListener("click", () => { root.style.colorScheme = isDark() ? "light" : "dark"; nameTheme(); });
-  dark.addEventListener("change", nameTheme);
-  nameTheme();
-  theme.hidden = false;
 
   // The periodic table: a cell says more when it is chosen.
   const cells = all(".elements button");
