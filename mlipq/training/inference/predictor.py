@@ -1,9 +1,9 @@
 """Predictions for any number of structures, in batches of so many edges that memory stays bounded."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ _OF_ATOMS = {"orbital_charges", "orbital_moments", "atomic_charges", "atom_value
 
 Arrays = Mapping[str, NDArray]
 Level = Literal["structure", "atom"]
+Found = TypeVar("Found")
 
 
 class Predictor:
@@ -108,23 +109,43 @@ class Predictor:
         unknown = [name for name in wanted if name not in self.outputs]
         if unknown:
             raise InputError(f"this model does not predict {unknown[0]!r}; it predicts {', '.join(self.outputs)}")
-        arrays = structures if isinstance(structures, Mapping) else arrays_of(structures)
-        for row, problem in self.problems(arrays, wanted).items():
-            raise InputError(f"{_where(structures, row)}: {problem}")
-        try:
-            parts = [self._predict(part, neighbours, wanted) for part, neighbours in self._batches(arrays)]
-        except BadGeometryError as error:
-            raise InputError(f"{_where(structures, error.row)} {error.problem}") from None
-        if not parts:
-            raise InputError("there is nothing to predict for: no structure was given")
+        parts = self._each_batch(structures, wanted, lambda part, neighbours: self._predict(part, neighbours, wanted))
         found = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
         for name in wanted:
             broken = np.flatnonzero(~np.isfinite(found[name]).reshape(len(found[name]), -1).all(axis=1))
             if len(broken) and name != "stress":
-                atoms = self.outputs[name] == "atom"
-                row = np.searchsorted(arrays["atom_offsets"], broken[0], side="right") - 1 if atoms else broken[0]
+                row = int(broken[0])
+                if self.outputs[name] == "atom":
+                    row = int(np.searchsorted(_arrays(structures)["atom_offsets"], row, side="right")) - 1
                 raise InputError(f"{_where(structures, row)}: the model gives no finite number for {name}")
         return found
+
+    def embeddings(self, structures: Sequence[Structure] | Arrays) -> NDArray:
+        """Return what the model knows of each atom before its heads read it.
+
+        Parameters
+        ----------
+        structures
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        NDArray
+            ``(atoms, channels)`` without a unit: the scalar features of the backbone, which stay the same however a structure is
+            turned, shifted or ordered.
+
+        Raises
+        ------
+        InputError
+            As :meth:`predict`.
+        """
+
+        def scalars(arrays: Arrays, neighbours: Neighbours) -> NDArray:
+            with _memory_explained(arrays, neighbours), torch.no_grad():
+                features = self.potential.backbone(collate(arrays, neighbours, self.dtype).to(self.device))
+            return features.scalars.cpu().numpy()
+
+        return np.concatenate(self._each_batch(structures, (), scalars))
 
     def elements(self, outputs: Collection[str] | None = None) -> NDArray[np.uint8]:
         """Return the atomic numbers that these outputs can be predicted for; for all of them by default.
@@ -155,6 +176,24 @@ class Predictor:
             found[row] = f"atom {atom - arrays['atom_offsets'][row]} (from 0) has a coordinate that is no finite number"
         return dict(sorted(found.items()))
 
+    def _each_batch(
+        self,
+        structures: Sequence[Structure] | Arrays,
+        outputs: Collection[str],
+        compute: Callable[[Arrays, Neighbours], Found],
+    ) -> list[Found]:
+        """Compute something of all structures, if the model knows their elements and their geometry is one; see :meth:`predict`."""
+        arrays = _arrays(structures)
+        for row, problem in self.problems(arrays, outputs).items():
+            raise InputError(f"{_where(structures, row)}: {problem}")
+        try:
+            parts = [compute(part, neighbours) for part, neighbours in self._batches(arrays)]
+        except BadGeometryError as error:
+            raise InputError(f"{_where(structures, error.row)} {error.problem}") from None
+        if not parts:
+            raise InputError("there is nothing to predict for: no structure was given")
+        return parts
+
     def _predict(self, arrays: Arrays, neighbours: Neighbours, wanted: Collection[str]) -> dict[str, NDArray]:
         forces_of = [energy for forces, energy in self._forces.items() if forces in wanted]
         if "stress" in wanted and "energy" not in forces_of:
@@ -177,6 +216,10 @@ class Predictor:
                 raise BadGeometryError(int(rows[0]) + error.row, error.problem) from None
             for part in _cut(np.diff(neighbours.offsets), BATCH_EDGES[self.device.type]):
                 yield _rows_of(block, part), neighbours.take(part)
+
+
+def _arrays(structures: Sequence[Structure] | Arrays) -> Arrays:
+    return structures if isinstance(structures, Mapping) else arrays_of(structures)
 
 
 def arrays_of(structures: Sequence[Structure]) -> dict[str, NDArray]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from building import ALL_HEADS, BACKBONES, batch_of, potential_of, precision
+from building import ALL_HEADS, BACKBONES, batch_of, moved, potential_of, precision, rotation_of
 from trained import model_of
 
 from mlipq.errors import InputError
@@ -84,6 +84,29 @@ def test_as_many_edges_as_atoms_are_not_mixed_up(samples, tmp_path, monkeypatch)
     found = predictor.predict([chain])
     assert found["energy"][0] == pytest.approx(4 * expected["energy"][0], rel=1e-12)
     np.testing.assert_allclose(found["forces"], np.tile(expected["forces"], (4, 1)), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_embeddings_are_what_heads_read_and_do_not_turn(samples, tmp_path, monkeypatch, name):
+    predictor = predictor_of(tmp_path, backbone=name)
+    monkeypatch.setitem(module.BATCH_EDGES, "cpu", 700)
+    structures = some(samples)
+    found = predictor.embeddings(structures)
+    alone = [predictor.potential.backbone(batch_of(structure)).scalars.numpy() for structure in structures]
+    np.testing.assert_allclose(found, np.concatenate(alone), rtol=1e-10, atol=1e-12)
+    for seed, improper in ((1, False), (2, True)):
+        turned = [moved(structure, rotation_of(seed, improper), 3.0) for structure in structures]
+        np.testing.assert_allclose(predictor.embeddings(turned), found, rtol=1e-8, atol=1e-10)
+    bent = replace(structures[0], positions=structures[0].positions * 1.05)
+    assert np.abs(predictor.embeddings([bent]) - found[: len(bent)]).max() > 1e-4
+
+
+def test_embeddings_of_an_element_that_was_not_in_training_are_refused(samples, tmp_path):
+    predictor = predictor_of(tmp_path, elements=(1, 6, 7, 8))
+    with pytest.raises(InputError, match=r"the element .* was not in training"):
+        predictor.embeddings(samples("tmqm")[:1])
+    with pytest.raises(InputError, match="nothing to predict for"):
+        predictor.embeddings([])
 
 
 def crystal_of(structure, repeats):
