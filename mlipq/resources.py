@@ -33,6 +33,11 @@ def pipelines() -> Path:
     return _ROOT / "pipelines"
 
 
+def suites() -> Path:
+    """Return the folder of benchmark suites as YAML."""
+    return _ROOT / "benchmarks" / "training" / "suites"
+
+
 def catalogue() -> Path:
     """Return the catalogue of published datasets."""
     return _ROOT / "datasets" / "catalogue.json"

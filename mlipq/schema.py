@@ -86,7 +86,26 @@ GFN1_ARRAYS = (
 )  # fmt: skip
 """Arrays that the GFN1-xTB labeler adds."""
 
-KNOWN_ARRAYS: dict[str, ArraySpec] = {spec.name: spec for spec in (*STRUCTURE_ARRAYS, *GFN1_ARRAYS)}
+PBE = "PBE/def2-SVP"
+
+PBE_ARRAYS = (
+    ArraySpec("pbe/energy", "structure", (), "f8", "eV", "Total energy", "energy", PBE),
+    ArraySpec("pbe/forces", "atom", (3,), "f4", "eV/Å", "Minus the gradient of the energy", "forces", PBE, optional=True),
+    ArraySpec("pbe/atomic_charges", "atom", (), "f4", "e", "Mulliken charge", "charges", PBE),
+    ArraySpec("pbe/orbital_charges", "atom", (3,), "f4", "e", "s, p, d: electrons of the neutral atom, GFN1's valence and the core, minus Mulliken population; f functions count with d", "", PBE),
+    ArraySpec("pbe/dipole", "structure", (3,), "f4", "e·Å", "Dipole moment about the centre of nuclear charge", "dipole", PBE),
+    ArraySpec("pbe/homo_lumo_gap", "structure", (), "f4", "eV", "Lowest empty minus highest occupied level, of either spin; NaN where there is none", "", PBE),
+    ArraySpec("pbe/scf_attempt", "structure", (), "u1", "", "Rung of the SCF retry ladder that gave the label, from 0; 255 where there is no label"),
+)  # fmt: skip
+"""Arrays that the PBE labeler adds, forces where the job asks for them."""
+
+PARTIAL_ARRAYS = frozenset(spec.name for spec in PBE_ARRAYS)
+"""Labels that only some structures of a dataset may have. A structure has all of a method's or none: then floats are NaN, and the
+SCF attempt is :data:`NO_ATTEMPT`."""
+
+NO_ATTEMPT = 255
+
+KNOWN_ARRAYS: dict[str, ArraySpec] = {spec.name: spec for spec in (*STRUCTURE_ARRAYS, *GFN1_ARRAYS, *PBE_ARRAYS)}
 
 
 class Flag(IntFlag):
@@ -113,11 +132,13 @@ class Flag(IntFlag):
     F_LARGE_FORCE = 1 << 9
     """A force component exceeds 20 eV/Å."""
     F_SMALL_GAP = 1 << 10
-    """The HOMO-LUMO gap is under 0.1 eV: fractional occupations mix near-degenerate levels."""
+    """The HOMO-LUMO gap is under 0.1 eV: near-degenerate levels, which GFN1 occupies in part."""
     F_CLOSE_ATOMS = 1 << 11
     """Two atoms are closer than 0.7 times the sum of their covalent radii."""
     F_FORCE_CHECK = 1 << 12
     """Forces disagree with a finite difference of the energy (checked for one structure in 1,000)."""
+    F_SPIN_CONTAMINATION = 1 << 13
+    """PBE's ⟨S²⟩ differs from S(S+1) by more than 0.1: the state mixes spins."""
 
 
 def flag_meanings() -> dict[Flag, str]:
@@ -156,6 +177,9 @@ def gfn1_shells(z: int) -> str:
         return "s"
     return "sp" if z in _NO_D else "spd"
 
+
+RATTLED = "rattled"
+"""``info/rattled`` says which rattled copy of its parent a structure is, counted from 1; structures of the input have none."""
 
 MOMENT_IRREPS = "3x0e+2x2e+1x4e"
 MOMENT_SLICES: dict[str, slice] = {

@@ -173,6 +173,8 @@ def _explained(problem: Any, key: Key, known: Mapping[str, str]) -> str:
         case "extra_forbidden":
             near = difflib.get_close_matches(str(key[-1]), known, n=1)
             meant = known[near[0]] if near and near[0] == key[-1] else "".join(near)
+            if meant == _dotted(key):
+                return f"does not go with the other keys of {_dotted(key[:-1])}: it belongs to another kind"
             return "unknown key" + (f"; did you mean {meant}?" if meant else "")
         case "missing":
             return "missing"

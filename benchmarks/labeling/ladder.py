@@ -17,10 +17,11 @@ import numpy as np
 
 import mlipq
 from benchmarks.harness import versions, write_results
+from mlipq.methods import ScfFailure
 from mlipq.structures.structure import Structure
 from mlipq.xtb.ladder import LADDER, Rung
 from mlipq.xtb.parameters import unpaired_electrons
-from mlipq.xtb.singlepoint import ScfFailure, single_point
+from mlipq.xtb.singlepoint import single_point
 
 RESULTS = Path(__file__).parent / "results" / "ladder.json"
 ITERATIONS = (100, 200, 300, 400, 500)

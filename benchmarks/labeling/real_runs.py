@@ -15,7 +15,8 @@ import numpy as np
 
 import mlipq
 from mlipq.labeling.folder import OutputFolder
-from mlipq.xtb.parameters import REFERENCE_OCCUPATION, SHELL_CAPACITY
+from mlipq.methods.electrons import REFERENCE_OCCUPATION
+from mlipq.xtb.parameters import SHELL_CAPACITY
 
 
 def describe(path: Path) -> dict[str, str]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from benchmarks.labeling import molecules
 from benchmarks.labeling.contestants.bare_loops import single_point as bare
 from mlipq.errors import LabelError
+from mlipq.methods import ScfFailure
 from mlipq.structures import ReadOptions, Structure, from_atoms
 from mlipq.xtb import Gfn1, blas
 from mlipq.xtb.ladder import LADDER
-from mlipq.xtb.singlepoint import ScfFailure, single_point
+from mlipq.xtb.singlepoint import single_point
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from mlipq import process
 from mlipq.errors import LabelError
 from mlipq.labeling.child import LabelingChild, Labelled
 from mlipq.labeling.job import Limits
+from mlipq.methods.serving import answer as answer_one
 from mlipq.structures import Structure
 from mlipq.xtb import Gfn1, blas, child
 
@@ -58,7 +59,7 @@ def main() -> None:
     def answer(header: process.Header, arrays: process.Arrays) -> tuple[process.Header, process.Arrays]:
         nonlocal computed  # of all structures so far: an answer that tells of a failure carries no array
         started = time.perf_counter()
-        reply, labels = child.answer(labeler, header, arrays)
+        reply, labels = answer_one(labeler, header, arrays)
         computed += time.perf_counter() - started
         return reply, {**labels, SECONDS: np.asarray(computed)}
 

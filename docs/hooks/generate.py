@@ -12,6 +12,7 @@ from typing import Any
 
 import command_line
 import manifest_page
+import mode_table
 import results
 import schema_tables
 import settings_tables
@@ -25,6 +26,7 @@ ADOPTED = {
     "pipelines/README.md": "jobs/README.md",
     "pipelines/label-folder.yaml": "jobs/label-folder.yaml",
     "pipelines/qm7-reference.yaml": "jobs/qm7-reference.yaml",
+    "pipelines/qm7-pbe.yaml": "jobs/qm7-pbe.yaml",
     "benchmarks/labeling/README.md": "evidence/benchmark-labeling.md",
     "benchmarks/storage/README.md": "evidence/benchmark-storage.md",
     "benchmarks/labeling/RESULTS.md": "evidence/real-runs.md",
@@ -43,6 +45,7 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "results": results.section,
     "settings": settings_tables.settings,
     "presets": settings_tables.presets,
+    "modes": mode_table.modes,
     "tolerances": manifest_page.tolerances,
 }
 

@@ -80,4 +80,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         given = value.model_dump(exclude_unset=True, exclude_none=True)
         return f"`{json.dumps(given)}`".replace('"', "") if given else ""
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(str, value))}]`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

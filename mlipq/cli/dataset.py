@@ -1,6 +1,7 @@
 """The verbs that look at a dataset: ``info`` and ``verify``."""
 
 import csv
+import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,7 +73,7 @@ def info(dataset: DatasetName, failures: Failures = False, as_json: bool = JSON_
     here = f"{len(opened.files):,} of {counted(len(manifest.shards), 'shard')}" if manifest and opened.missing else ""
     print_table(str(dataset), {**_description(manifest), "pulled": here} if manifest else {"structures": structures})
     print()
-    print_table("labels", _arrays(opened.specs))
+    print_table("labels", _arrays(opened.specs, manifest))
 
 
 def _description(manifest: "Manifest") -> dict[str, Any]:
@@ -107,17 +108,28 @@ def _text_of(counts: dict[str, int]) -> str:
     return ", ".join(f"{part} {n:,}" for part, n in counts.items())
 
 
-def _arrays(specs: "dict[str, ArraySpec]") -> dict[str, str]:
-    """Labels one a row; what else the input carried on one row together."""
+def _arrays(specs: "dict[str, ArraySpec]", manifest: "Manifest | None") -> dict[str, str]:
+    """Labels one a row, with how many structures have them where not all do; what else the input carried on one row together."""
     rows = {}
     for spec in specs.values():
         if "/" in spec.name and not spec.name.startswith("info/"):
             numbers = f" ({' × '.join(map(str, spec.shape))})" if spec.shape else ""
             unit = f" in {spec.unit}" if spec.unit else ""
             theory = f", {spec.level_of_theory}" if spec.level_of_theory else ""
-            rows[spec.name] = f"per {spec.level}{numbers}{unit}: {spec.description}{theory}"
+            some = _some(spec, manifest) if manifest else ""
+            rows[spec.name] = f"per {spec.level}{numbers}{unit}: {spec.description}{theory}{some}"
     others = sorted(name.removeprefix("info/") for name in specs if name.startswith("info/"))
     return {**rows, "info/": ", ".join(others)}
+
+
+def _some(spec: "ArraySpec", manifest: "Manifest") -> str:
+    """How many structures, or atoms, have a label, where not all do."""
+    statistics = manifest.statistics.get(spec.name)
+    whole = manifest.n_structures if spec.level == "structure" else manifest.n_atoms
+    if not manifest.statistics or not spec.dtype.startswith("f") or not (size := math.prod(spec.shape)):
+        return ""
+    there = statistics.count // size if statistics else 0
+    return f"; {there:,} of {counted(whole, spec.level)} have it" if there < whole else ""
 
 
 def _print_failures(dataset: Path, as_json: bool) -> None:

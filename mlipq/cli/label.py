@@ -25,9 +25,10 @@ def add_verbs(app: typer.Typer) -> None:
     epilog = options.examples(
         "mlipq label molecules.extxyz.gz 'more/*.xyz' -o out",
         "mlipq label job.yaml",
+        "mlipq label out --labeler pbe -o out-pbe",
         "mlipq label out --retry timeout --time-limit 600",
     )
-    app.command(epilog=epilog, short_help="Label structures with GFN1-xTB, on all cores.")(label)
+    app.command(epilog=epilog, short_help="Label structures with GFN1-xTB or PBE, on all cores.")(label)
 
 
 def label(
@@ -41,6 +42,7 @@ def label(
     reference: options.Reference = None,
     ignore_pbc: options.IgnorePbc = False,
     shard_format: options.Format = None,
+    labeler: options.Labeler = None,
     accuracy: options.Accuracy = None,
     electronic_temperature: options.Temperature = None,
     workers: options.Workers = None,
@@ -51,7 +53,7 @@ def label(
     strict: options.Strict = False,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Label structures with GFN1-xTB, on all cores of this machine.
+    """Label structures with GFN1-xTB, or by --labeler pbe with PBE/def2-SVP, on all cores of this machine.
 
     Run the same command again to go on after an interruption; of a job that was planned, the output folder alone will
     do:  mlipq label out

@@ -35,6 +35,7 @@ def plan(
     reference: options.Reference = None,
     ignore_pbc: options.IgnorePbc = False,
     shard_format: options.Format = None,
+    labeler: options.Labeler = None,
     accuracy: options.Accuracy = None,
     electronic_temperature: options.Temperature = None,
     as_json: bool = JSON_OPTION,

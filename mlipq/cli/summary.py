@@ -104,6 +104,7 @@ def _reading_rows(planned: "Plan") -> dict[str, Any]:
     counts = planned.counts
     unmapped = f"{', '.join(planned.unmapped)} (kept under info/; see --reference)" if planned.unmapped else ""
     return {
+        "rattled copies": counts.get("rattled", 0),
         "rejected in reading": counts["rejected"],
         "duplicates left out": counts["duplicates"],
         "of them conflicting": counts["conflicts"],

@@ -4,7 +4,6 @@ Which part a structure falls into depends on its identity (or its group) and the
 the machine or the version of any library. Structures are put in the order of a keyed hash, and parts are cut from that.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlipq.errors import InputError
+from mlipq.schema import RATTLED
 from mlipq.store import Dataset, Manifest, open_dataset
 from mlipq.store.columns import as_text
 from mlipq.store.elements import bits_of
 from mlipq.store.holding import holding
 from mlipq.store.manifest import MANIFEST, PULLED, Split
-from mlipq.store.splits import write_split
+from mlipq.store.splits import keyed_order, write_split
 
 HELD_OUT = "test"
 """The part that a split by elements holds out."""
@@ -63,7 +63,8 @@ def split_dataset(
     Raises
     ------
     InputError
-        If the dataset is published or pulled, or such parts cannot be made of it.
+        If the dataset is published or pulled, such parts cannot be made of it, or they would part rattled copies from their
+        parents.
 
     Examples
     --------
@@ -78,10 +79,11 @@ def split_dataset(
     if by in ("random", "group", "elements"):
         parts = parts or (OTHERS if by == "elements" else EVERYTHING)
         made_by = f"{by}, seed {seed}: {parts}"
+        _refuse_parted_copies(dataset, by, parts)
     if by == "random":
         chosen = _random(identities, parts, seed)
     elif by == "group":
-        chosen = _by_group(dataset["group"][:], parts, seed)
+        chosen = parts_by_group(dataset["group"][:], parts, seed)
     elif by == "elements":
         chosen = _by_elements(dataset, elements, parts, seed)
         made_by = (
@@ -147,12 +149,21 @@ def _refuse_published(folder: Path) -> None:
         )
 
 
+def _refuse_parted_copies(dataset: Dataset, by: str, parts: str) -> None:
+    """Rattled copies of test structures must not get into training."""
+    if f"info/{RATTLED}" in dataset.specs and by != "group" and (by == "random" or len(_names_of(parts)) > 1):
+        raise InputError(
+            f"{dataset.path} holds rattled copies, and a split by {by} would put copies of one structure into several parts; "
+            "copies are in their parent's group: --by group keeps them together"
+        )
+
+
 def _random(identities: NDArray[np.uint64], parts: str, seed: int) -> NDArray[np.str_]:
     """Cut the parts from the structures in the order of their hashes."""
     sizes = _sizes(parts, len(identities))
     chosen = np.full(len(identities), "", dtype="U64")
     digests = [row.tobytes() for row in np.ascontiguousarray(identities, dtype="<u8")]
-    order = np.array(_shuffled(digests, seed), dtype=np.int64)
+    order = np.array(keyed_order(digests, seed), dtype=np.int64)
     start = 0
     for part, size in sizes.items():
         chosen[order[start : start + size]] = part
@@ -160,13 +171,35 @@ def _random(identities: NDArray[np.uint64], parts: str, seed: int) -> NDArray[np
     return chosen
 
 
-def _by_group(groups: NDArray, parts: str, seed: int) -> NDArray[np.str_]:
-    """Give each group, in the order of their hashes, to the part that lacks most structures."""
+def parts_by_group(groups: NDArray, parts: str, seed: int) -> NDArray[np.str_]:
+    """Divide structures into parts, those of one group together (see :func:`split_dataset`).
+
+    Each group, in the order of their keyed hashes, goes to the part that lacks most structures.
+
+    Parameters
+    ----------
+    groups
+        ``(structures,)`` their groups.
+    parts
+        Names and sizes, as ``test=0.2,pool=rest``.
+    seed
+        Another one gives another split.
+
+    Returns
+    -------
+    NDArray[np.str_]
+        ``(structures,)`` names of parts, ``""`` for none.
+
+    Raises
+    ------
+    InputError
+        If parts are misspelt, or ask for more structures than there are.
+    """
     lacking = _sizes(parts, len(groups))
     lacking[""] = len(groups) - sum(lacking.values())  # structures that shall be in no part
     names, members, counts = np.unique(groups.astype(np.str_), return_inverse=True, return_counts=True)
     part_of = np.full(len(names), "", dtype="U64")
-    for number in _shuffled([name.encode() for name in names.tolist()], seed):
+    for number in keyed_order([name.encode() for name in names.tolist()], seed):
         part = max(lacking, key=lambda part: lacking[part])
         part_of[number] = part
         lacking[part] -= int(counts[number])
@@ -200,13 +233,6 @@ def _by_array(dataset: Dataset, name: str, parts: str) -> NDArray[np.str_]:
     if (n_values := len(np.unique(values))) > MAX_PARTS:
         raise InputError(f"{name} has {n_values:,} different values; a split has {MAX_PARTS} parts at most")
     return values
-
-
-def _shuffled(items: Sequence[bytes], seed: int) -> list[int]:
-    """Return the numbers of items in the order of their keyed hashes: the same everywhere, whatever their order."""
-    key = seed.to_bytes(16, "little", signed=True)
-    digests = [hashlib.blake2b(item, digest_size=16, key=key).digest() for item in items]
-    return sorted(range(len(items)), key=digests.__getitem__)
 
 
 def _names_of(parts: str) -> list[str]:

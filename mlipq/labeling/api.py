@@ -1,6 +1,6 @@
 """Labeling from Python: one structure at once, or many into a dataset."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,7 @@ from ase import Atoms
 
 from mlipq.errors import LabelError
 from mlipq.labeling.child import worker_child
-from mlipq.labeling.job import LabelerSettings, Limits, make_job
+from mlipq.labeling.job import Limits, make_job
 from mlipq.labeling.run import run_job
 from mlipq.store import Manifest
 from mlipq.structures import ReadOptions, Rejected, from_atoms
@@ -63,19 +63,15 @@ def label(inputs: Any, out: str | Path, *, client: "Client | None" = None, **set
     return run_job(job, Path.cwd(), client, atoms)
 
 
-def label_atoms(
-    atoms: Atoms, *, accuracy: float = 1.0, electronic_temperature: float = 300.0, **reading: Any
-) -> dict[str, Any]:
+def label_atoms(atoms: Atoms, *, labeler: Mapping[str, Any] | None = None, **reading: Any) -> dict[str, Any]:
     """Label one structure, in a child process of this one.
 
     Parameters
     ----------
     atoms
         The structure; charge and spin come from ``atoms.info`` as in files (``charge``, ``spin_multiplicity`` …).
-    accuracy
-        tblite's accuracy, as in a job; smaller is tighter.
-    electronic_temperature
-        In K, as in a job.
+    labeler
+        Method and settings, as in a job: ``{"accuracy": 0.01}``, ``{"name": "pbe"}``; by default GFN1-xTB.
     reading
         Fields of :class:`mlipq.structures.ReadOptions`: ``charge_default=1``, ``spin_key="spin:2S"`` …
 
@@ -86,6 +82,8 @@ def label_atoms(
 
     Raises
     ------
+    InputError
+        If there is no such labeler or setting.
     LabelError
         If the structure cannot be labelled, with the reason.
 
@@ -99,6 +97,6 @@ def label_atoms(
     structure = from_atoms(atoms, ReadOptions(**reading))
     if isinstance(structure, Rejected):
         raise LabelError(structure.error, structure.message)
-    settings = LabelerSettings(accuracy=accuracy, electronic_temperature=electronic_temperature)
-    arrays, quality = worker_child(settings, Limits()).label(structure)
+    job = make_job({"inputs": ["atoms in memory"], "output": "", "labeler": labeler or {}}, "mlipq.label_atoms")
+    arrays, quality = worker_child(job.labeler, Limits()).label(structure)
     return {**arrays, "quality": structure.quality | quality}

@@ -30,7 +30,7 @@ _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
 
 
 class Labeler(Protocol):
-    """A method that labels structures: GFN1 is one, a DFT code can be another."""
+    """A method that labels structures: GFN1 is one, PBE another."""
 
     @property
     def name(self) -> str:
@@ -120,7 +120,7 @@ class LabelingChild:
             greeting = child.greeting
             if greeting["right"]:
                 self.blas = greeting["blas"]
-                if attempt:
+                if attempt and greeting["blas"] == "stock":
                     greeting["warning"] = (
                         f"the fast BLAS does not work here ({problem}); labeling with tblite's stock BLAS, slower"
                     )

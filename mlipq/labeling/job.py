@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from mlipq.dft import Pbe
 from mlipq.errors import InputError
 from mlipq.settings import Content, Mistakes, checked, read_yaml
 from mlipq.structures import ReadOptions, ReferenceSpec
@@ -51,8 +52,8 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LabelerSettings(_Record):
-    """Which method labels, and its settings; they stand in the plan and the manifest."""
+class Gfn1Settings(_Record):
+    """GFN1-xTB and its settings; they stand in the plan and the manifest."""
 
     name: Literal["gfn1"] = "gfn1"
     accuracy: float = Field(default=1.0, ge=1e-4, le=1e3)
@@ -65,6 +66,36 @@ class LabelerSettings(_Record):
     def build(self) -> Gfn1:
         """Return the labeler that these settings describe."""
         return Gfn1(self.accuracy, self.electronic_temperature, self.max_iterations)
+
+
+class PbeSettings(_Record):
+    """PBE/def2-SVP and its settings; they stand in the plan and the manifest."""
+
+    name: Literal["pbe"] = "pbe"
+    forces: bool = True
+    """Label forces too, which takes about as long again."""
+    grid: int = Field(default=3, ge=0, le=9)
+    """Level of PySCF's grid of integration points."""
+
+    def build(self) -> Pbe:
+        """Return the labeler that these settings describe."""
+        return Pbe(self.forces, self.grid)
+
+
+def _method(value: Any) -> str:
+    """Return which labeler a job names; GFN1 where it names none."""
+    found = value.get("name", "gfn1") if isinstance(value, dict) else getattr(value, "name", "gfn1")
+    return str(found)
+
+
+LabelerSettings = Annotated[
+    Annotated[Gfn1Settings, Tag("gfn1")] | Annotated[PbeSettings, Tag("pbe")],
+    Discriminator(_method, custom_error_type="labeler_name", custom_error_message="name should be gfn1 or pbe"),
+]
+"""Which method labels, and its settings."""
+
+LABELERS: dict[str, type[Gfn1Settings] | type[PbeSettings]] = {"gfn1": Gfn1Settings, "pbe": PbeSettings}
+"""Settings by the name of the labeler."""
 
 
 class ChargeSource(_Record):
@@ -94,11 +125,39 @@ class ReferenceField(_Record):
     level_of_theory: str
 
 
+class Choice(_Record):
+    """Which structures of a dataset to label, where it is not all of them."""
+
+    split: str | None = None
+    """Those of a part of a split: ``random/pool``."""
+    number: int | None = Field(default=None, ge=1)
+    """So many of these, drawn at random; a larger number has those of a smaller one."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Another one draws others."""
+
+
 class InputSpec(_Record):
-    """Files, folders or globs, with reference labels of their own."""
+    """Files, folders or globs, with reference labels of their own; of a dataset perhaps some structures alone."""
 
     path: str
     reference: dict[str, ReferenceField] = {}
+    choose: Choice | None = None
+
+
+class Rattle(_Record):
+    """Copies of each structure with every atom moved a little."""
+
+    copies: int = Field(ge=1)
+    """Of each structure, beside itself."""
+    sigma: float = Field(default=0.05, gt=0, le=1)
+    """Standard deviation of each coordinate's displacement, in Å."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+
+class Augmentation(_Record):
+    """What to label beside the structures that the inputs hold."""
+
+    rattle: Rattle
 
 
 class Limits(_Record):
@@ -116,13 +175,15 @@ class Job(_Record):
 
     inputs: list[Annotated[InputSpec, BeforeValidator(_input)]] = Field(min_length=1)
     output: str
-    labeler: LabelerSettings = LabelerSettings()
+    labeler: LabelerSettings = Gfn1Settings()
     charge: ChargeSource = ChargeSource()
     spin: SpinSource = SpinSource()
     reference: dict[str, ReferenceField] = {}
     """Reference labels of all inputs."""
     ignore_pbc: bool = False
     """Drop the cell of periodic structures (molecules in a box)."""
+    augment: Augmentation | None = None
+    """Structures to make of those of the inputs."""
     format: Literal["zarr", "h5"] = "zarr"
     cluster: Literal["local"] = "local"
     workers: int | None = Field(default=None, ge=1)
@@ -145,7 +206,10 @@ class Job(_Record):
         """Everything the dataset depends on, beside the inputs' content: two plans with equal ones are the same plan."""
         shown = self.model_dump(mode="json", include={"charge", "spin", "reference", "ignore_pbc", "format"})
         own = {spec.path: spec.model_dump(mode="json")["reference"] for spec in self.inputs if spec.reference}
-        return {**shown, "input_reference": own, "labeler": self.labeler.build().settings}
+        chosen = [spec.model_dump(mode="json", include={"path", "choose"}) for spec in self.inputs if spec.choose]
+        given = {"augment": self.augment and self.augment.model_dump(mode="json"), "input_choice": chosen}
+        told = {key: value for key, value in given.items() if value}
+        return {**shown, **told, "input_reference": own, "labeler": self.labeler.build().settings}
 
 
 def load_job(path: Path, overrides: Mapping[str, Any] | None = None, names: Mapping[str, str] | None = None) -> Job:

@@ -12,7 +12,7 @@ import numpy as np
 from mlipq.errors import CheckError, InputError, LabelError
 from mlipq.labeling.child import Labeler, LabelingChild, Labelled, worker_child
 from mlipq.labeling.folder import OutputFolder, Plan, Sidecar, differences
-from mlipq.labeling.job import LabelerSettings, Limits
+from mlipq.labeling.job import LABELERS, LabelerSettings, Limits
 from mlipq.labeling.runner import Report
 from mlipq.process import Arrays
 from mlipq.schema import ArraySpec
@@ -223,10 +223,15 @@ def labeler_settings(folder: OutputFolder, plan: Plan) -> LabelerSettings:
     Raises
     ------
     InputError
-        If it would not: another version of the labeler or of tblite.
+        If it would not: another version of the labeler or of the program that it runs.
     """
     planned = plan.settings["labeler"]
-    settings = LabelerSettings(**{key: value for key, value in planned.items() if key in LabelerSettings.model_fields})
+    kind = LABELERS.get(planned["name"])
+    if kind is None:
+        raise InputError(
+            f"{folder.path}: planned for the labeler {planned['name']}, which this mlipq does not have; it has {', '.join(LABELERS)}"
+        )
+    settings = kind(**{key: value for key, value in planned.items() if key in kind.model_fields})
     found = differences(planned, settings.build().settings, "labeler")
     if found:
         raise InputError(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mlipq
 from mlipq.errors import InputError
+from mlipq.labeling.augment import rattled
 from mlipq.labeling.child import Labeler
 from mlipq.labeling.folder import (
     OutputFolder,
@@ -47,9 +48,10 @@ _OWN_FILE = re.compile(r"part-\d+\.zarr\.zip|rejected\.jsonl|duplicates\.jsonl|\
 OnStructures = Callable[[int], None]
 
 
-def versions() -> dict[str, str]:
+def versions(labeler: Labeler) -> dict[str, str]:
     """Versions of the software that made the dataset, for its provenance."""
-    return {"mlipq": mlipq.__version__, "tblite": version("tblite"), "numpy": version("numpy"), "ase": version("ase")}
+    program = {name: str(made) for name, made in labeler.settings.items() if name in ("tblite", "pyscf")}
+    return {"mlipq": mlipq.__version__, **program, "numpy": version("numpy"), "ase": version("ase")}
 
 
 def make_plan(sources: list[Source], job: Job, folder: OutputFolder, progress: OnStructures = lambda _: None) -> Plan:
@@ -197,7 +199,7 @@ def _write_plan(sources: list[Source], job: Job, stage: Path, progress: OnStruct
         problems = []
         for source in sources:
             try:
-                _read(source, packer, ledgers, seen, progress)
+                _read(source, job, packer, ledgers, seen, progress)
             except InputError as error:
                 problems.append(str(error))
         if problems:
@@ -214,7 +216,7 @@ def _write_plan(sources: list[Source], job: Job, stage: Path, progress: OnStruct
     ]
     return Plan(
         settings=job.settings(),
-        versions=versions(),
+        versions=versions(job.labeler.build()),
         inputs=inputs,
         partitions=packer.partitions,
         counts=dict(counts),
@@ -225,7 +227,9 @@ def _write_plan(sources: list[Source], job: Job, stage: Path, progress: OnStruct
     )
 
 
-def _read(source: Source, packer: "_Packer", ledgers: "Ledgers", seen: "Seen", progress: OnStructures) -> None:
+def _read(
+    source: Source, job: Job, packer: "_Packer", ledgers: "Ledgers", seen: "Seen", progress: OnStructures
+) -> None:
     for item in source.structures():
         ledgers.counts["read"] += 1
         if ledgers.counts["read"] % 100 == 0:
@@ -233,15 +237,24 @@ def _read(source: Source, packer: "_Packer", ledgers: "Ledgers", seen: "Seen", p
         if isinstance(item, Rejected):
             ledgers.reject(item)
             continue
-        identity = item.identity()
-        first = seen.add(identity, item)
-        if first is not None:
-            ledgers.duplicate(identity, item, first)
+        if not _is_new(item, ledgers, seen):
             continue
         ledgers.counts["charge_default"] += bool(item.quality & Flag.F_CHARGE_DEFAULT.value)
         ledgers.counts["spin_default"] += bool(item.quality & Flag.F_SPIN_DEFAULT.value)
         packer.add(item)
+        for copy in rattled(item, job.augment.rattle) if job.augment else ():
+            if _is_new(copy, ledgers, seen):
+                ledgers.counts["rattled"] += 1
+                packer.add(copy)
     progress(ledgers.counts["read"])
+
+
+def _is_new(structure: Structure, ledgers: "Ledgers", seen: "Seen") -> bool:
+    identity = structure.identity()
+    first = seen.add(identity, structure)
+    if first is not None:
+        ledgers.duplicate(identity, structure, first)
+    return first is None
 
 
 def _joined_specs(sources: list[Source]) -> dict[str, ArraySpec]:

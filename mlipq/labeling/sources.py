@@ -11,9 +11,10 @@ from ase import Atoms
 
 from mlipq.errors import CheckError, InputError
 from mlipq.labeling.folder import PlannedInput
-from mlipq.labeling.job import Job
+from mlipq.labeling.job import Choice, Job, ReferenceField
 from mlipq.schema import ArraySpec
 from mlipq.store import Dataset, open_dataset, sha256_file, structure_at
+from mlipq.store.splits import keyed_order
 from mlipq.structures import InputFile, ReadOptions, Rejected, Structure, find_inputs, from_atoms, read_structures
 
 
@@ -54,10 +55,11 @@ class FileSource:
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """An mlipq dataset: its arrays are copied through."""
+    """An mlipq dataset, or some of its structures: its arrays are copied through."""
 
     file: InputFile
     labeler: str
+    choice: Choice | None = None
 
     @property
     def specs(self) -> dict[str, ArraySpec]:
@@ -74,10 +76,35 @@ class DatasetSource:
         return _fingerprint(self.file.source_file, path)
 
     def structures(self) -> Iterator[Structure | Rejected]:
+        chosen = self.chosen()
         with _damage_is_input_error():
             for table in self._open().tables():
-                for row in range(len(table)):
-                    yield structure_at(table, row)
+                for row, words in enumerate(table.arrays["identity"]):
+                    if chosen is None or words.tobytes() in chosen:
+                        yield structure_at(table, row)
+
+    def chosen(self) -> set[bytes] | None:
+        """Return the identities of the structures to be labelled; ``None`` for all of them.
+
+        Raises
+        ------
+        InputError
+            If the dataset has no such split or part, or fewer structures.
+        """
+        if self.choice is None:
+            return None
+        with _damage_is_input_error():
+            dataset = self._open()
+            if self.choice.split is not None:
+                dataset = dataset.select(split=self.choice.split)
+            digests = [words.tobytes() for words in dataset["identity"][:]]
+        number = self.choice.number or len(digests)
+        if number > len(digests):
+            of = f" in {self.choice.split}" if self.choice.split else ""
+            raise InputError(
+                f"{self.file.path}: {number:,} structures are to be labelled, but it has {len(digests):,}{of}"
+            )
+        return {digests[row] for row in keyed_order(digests, self.choice.seed)[:number]}
 
     def _open(self) -> Dataset:
         with _damage_is_input_error():
@@ -146,20 +173,25 @@ def find_sources(job: Job, base: Path) -> list[Source]:
     InputError
         If any input is missing, empty, unreadable or holds no structures; all of them are listed.
     """
-    by_reference = itertools.groupby(job.inputs, key=lambda spec: spec.reference)
+    alike = itertools.groupby(job.inputs, key=lambda spec: (spec.reference, spec.choose))
     sources: list[Source] = []
     problems: list[str] = []
-    for reference, group in by_reference:
-        options = job.read_options(reference)
+    for (reference, choice), group in alike:
         try:
-            files = find_inputs([spec.path for spec in group], base)
+            for file in find_inputs([spec.path for spec in group], base):
+                sources.append(_source(file, job, reference, choice))
         except InputError as error:
             problems.append(str(error))
-            continue
-        for file in files:
-            sources.append(
-                DatasetSource(file, job.labeler.name) if file.kind == "dataset" else FileSource(file, options)
-            )
     if problems:
         raise InputError("\n".join(problems))
     return sources
+
+
+def _source(file: InputFile, job: Job, reference: dict[str, ReferenceField], choice: Choice | None) -> Source:
+    if file.kind == "dataset":
+        source = DatasetSource(file, job.labeler.name, choice)
+        source.chosen()  # raises where it cannot be
+        return source
+    if choice is not None:
+        raise InputError(f"{file.path}: structures are chosen from a dataset, and this is a file; leave out choose")
+    return FileSource(file, job.read_options(reference))

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlipq.errors import CheckError
-from mlipq.schema import KNOWN_ARRAYS, ArraySpec
+from mlipq.schema import KNOWN_ARRAYS, NO_ATTEMPT, PARTIAL_ARRAYS, ArraySpec
 from mlipq.store.table import Table
 
 FROM_INPUT = "As the input file gave it"
@@ -123,11 +123,17 @@ def _scalar_column(values: Sequence[object]) -> NDArray | None:
 
 
 def missing_rows(spec: ArraySpec, n_rows: int) -> NDArray:
-    """Return ``n_rows`` rows of nothing: NaN, ``""``, and no cell for molecules among crystals."""
+    """Return ``n_rows`` rows of nothing: NaN, ``""``, no rung of a ladder, and no cell for molecules among crystals."""
     shape = (n_rows, *spec.shape)
     if spec.dtype == "str":
         return np.full(shape, "", dtype=object)
-    return np.full(shape, 0 if spec.name in KNOWN_ARRAYS else np.nan, dtype=numpy_dtype(spec))
+    return np.full(shape, _nothing(spec), dtype=numpy_dtype(spec))
+
+
+def _nothing(spec: ArraySpec) -> float:
+    if spec.name in PARTIAL_ARRAYS:
+        return np.nan if spec.dtype.startswith("f") else NO_ATTEMPT
+    return 0 if spec.name in KNOWN_ARRAYS else np.nan
 
 
 def empty_table(specs: Mapping[str, ArraySpec]) -> Table:
@@ -143,9 +149,22 @@ def is_missing(values: NDArray) -> bool:
     return values.dtype == object and all(value == "" for value in values.ravel())
 
 
+def present_values(spec: ArraySpec, values: NDArray) -> NDArray[np.bool_]:
+    """Return which values of an array of :data:`~mlipq.schema.PARTIAL_ARRAYS` are there, in its shape."""
+    return np.asarray(~np.isnan(values) if spec.dtype.startswith("f") else values != NO_ATTEMPT)
+
+
+def is_nothing(spec: ArraySpec, values: NDArray) -> bool:
+    """True where every value is what :func:`missing_rows` writes for a structure that lacks this label or information."""
+    if spec.name in PARTIAL_ARRAYS:
+        return not present_values(spec, values).any()
+    return spec.name not in KNOWN_ARRAYS and is_missing(values)
+
+
 def with_gaps(spec: ArraySpec) -> ArraySpec:
     """Return the specification of the same column when some of its values are missing."""
-    return replace(spec, dtype="f8") if numpy_dtype(spec).kind in "biu" else spec
+    has_none = numpy_dtype(spec).kind in "biu" and spec.name not in PARTIAL_ARRAYS
+    return replace(spec, dtype="f8") if has_none else spec
 
 
 def join_specs(
@@ -200,9 +219,11 @@ def conform(table: Table, specs: Mapping[str, ArraySpec]) -> Table:
 
 
 def _may_be_missing(spec: ArraySpec) -> bool:
-    """True where nothing has a value: no optional array of the schema, NaN, or no text."""
+    """True where nothing has a value: no optional array of the schema, no label that some structures lack, NaN, or no text."""
     known = KNOWN_ARRAYS.get(spec.name)
-    return known.optional if known else numpy_dtype(spec).kind not in "biu"
+    if known:
+        return known.optional or spec.name in PARTIAL_ARRAYS
+    return numpy_dtype(spec).kind not in "biu"
 
 
 def _convert(values: NDArray, counts: NDArray, source: ArraySpec, target: ArraySpec) -> NDArray:

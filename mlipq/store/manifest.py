@@ -194,6 +194,7 @@ class Manifest(_Record):
     reference_energies: dict[str, ReferenceEnergies] = {}
     quality: dict[str, NonNegativeInt] = {}
     scf_attempts: dict[str, NonNegativeInt] = {}
+    """Structures by the rung of GFN1's SCF ladder that gave the label, and of another method's: ``pbe/0``."""
     failures: dict[str, NonNegativeInt] = {}
     conflicts: list[Conflict] = []
     duplicates: NonNegativeInt = 0

@@ -8,8 +8,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mlipq.errors import InputError
-from mlipq.schema import KNOWN_ARRAYS, STRUCTURE_ARRAYS, ArraySpec
-from mlipq.store.columns import infer_column, is_missing, missing_rows, numpy_dtype, storable_text, with_gaps
+from mlipq.schema import KNOWN_ARRAYS, PARTIAL_ARRAYS, STRUCTURE_ARRAYS, ArraySpec
+from mlipq.store.columns import infer_column, is_nothing, missing_rows, numpy_dtype, storable_text, with_gaps
 from mlipq.store.elements import element_bits
 from mlipq.store.names import name_part
 from mlipq.store.table import Table, offsets_from
@@ -31,7 +31,7 @@ def pack(structures: Sequence[Structure], references: Mapping[str, ArraySpec]) -
         Any number, also none.
     references
         Specifications of the ``reference/<name>`` arrays to make from ``Structure.reference``, and of the arrays to
-        copy from ``Structure.extra``. A label that a structure lacks becomes NaN.
+        copy from ``Structure.extra``. A label that a structure lacks becomes NaN, where it may lack it.
 
     Returns
     -------
@@ -42,7 +42,8 @@ def pack(structures: Sequence[Structure], references: Mapping[str, ArraySpec]) -
     Raises
     ------
     InputError
-        If a label has the wrong shape or type, or a structure carries a label that ``references`` does not name.
+        If a label has the wrong shape or type; a structure carries a label that ``references`` does not name; or one lacks a label
+        that the schema wants of all where it wants it of any.
     """
     counts = [len(structure) for structure in structures]
     arrays = {**_own_arrays(structures), **_cells(structures)}
@@ -118,7 +119,7 @@ def _carried(table: Table, row: int) -> Iterator[tuple[str, Value]]:
             value = np.asarray(
                 values[table.atoms_of(row) if _level(table, name) == "atom" else row], dtype=values.dtype
             )
-            if name in KNOWN_ARRAYS or not is_missing(value):
+            if not is_nothing(table.specs[name], value):
                 yield name, value if value.ndim else value.item()
 
 
@@ -176,7 +177,12 @@ def _refuse_unnamed_labels(structures: Sequence[Structure], labels: Mapping[str,
 
 def _label_column(spec: ArraySpec, structures: Sequence[Structure]) -> tuple[ArraySpec, NDArray]:
     values = [_labels_of(structure).get(spec.name) for structure in structures]
-    if any(value is None for value in values):
+    lacking = [structure for structure, value in zip(structures, values, strict=True) if value is None]
+    if lacking and spec.name in KNOWN_ARRAYS and spec.name not in PARTIAL_ARRAYS:
+        raise InputError(
+            f"{lacking[0].where}: it has no {spec.name}, as other structures have; label it in the same way first, or leave it out"
+        )
+    if lacking:
         spec = with_gaps(spec)
     parts = [missing_rows(spec, 0)]
     for structure, value in zip(structures, values, strict=True):
@@ -190,9 +196,16 @@ def _label_rows(spec: ArraySpec, structure: Structure, value: object) -> NDArray
     expected = (len(structure), *spec.shape) if spec.level == "atom" else spec.shape
     if array.shape != expected:
         raise InputError(f"{structure.where}: {spec.name} should have shape {expected}, but has {array.shape}")
-    if not np.can_cast(array.dtype, numpy_dtype(spec), "same_kind"):
+    if not _fits(array, numpy_dtype(spec)):
         raise InputError(f"{structure.where}: {spec.name} should be {spec.dtype}, but is {array.dtype}: {value!r}")
     return array.astype(numpy_dtype(spec)).reshape(-1, *spec.shape)
+
+
+def _fits(array: NDArray, dtype: np.dtype) -> bool:
+    """True where a type holds the values; plain integers of Python have no narrower type than i8 to tell."""
+    if array.dtype.kind in "iu" and dtype.kind in "iu":
+        return np.array_equal(array.astype(dtype), array)
+    return np.can_cast(array.dtype, dtype, "same_kind")
 
 
 def _info_values(structures: Sequence[Structure]) -> dict[str, list[object]]:

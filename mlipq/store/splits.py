@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,6 +149,13 @@ def read_split(data: bytes, split: Split) -> Parts:
     if counts != {part: n for part, n in split.counts.items() if n}:
         raise CheckError(f"{split.file} holds {counts} structures, but the manifest says {split.counts}")
     return read
+
+
+def keyed_order(items: Sequence[bytes], seed: int) -> list[int]:
+    """Return the numbers of items in the order of their keyed hashes (BLAKE2b): the same everywhere, whatever their order."""
+    key = seed.to_bytes(16, "little", signed=True)
+    digests = [hashlib.blake2b(item, digest_size=16, key=key).digest() for item in items]
+    return sorted(range(len(items)), key=digests.__getitem__)
 
 
 def digests_of(identities: NDArray[np.uint64]) -> NDArray[np.bytes_]:

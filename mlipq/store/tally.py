@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
-from mlipq.schema import ArraySpec, Flag
+from mlipq.schema import NO_ATTEMPT, ArraySpec, Flag
 from mlipq.store.columns import join_specs
 from mlipq.store.manifest import ShardEntry
 from mlipq.store.table import Table
@@ -52,8 +52,9 @@ class Tally:
         quality = table.arrays["quality"]
         self.flags.update({str(flag.name): n for flag in Flag if (n := int((quality & flag.value != 0).sum()))})
         for name in (name for name in table.arrays if name.endswith("/scf_attempt")):
-            rungs, counts = np.unique(table.arrays[name], return_counts=True)
-            self.attempts.update({str(rung): int(n) for rung, n in zip(rungs, counts, strict=True)})
+            rungs, counts = np.unique(table.arrays[name][table.arrays[name] != NO_ATTEMPT], return_counts=True)
+            method = "" if name.startswith("gfn1/") else name.removesuffix("scf_attempt")
+            self.attempts.update({f"{method}{rung}": int(n) for rung, n in zip(rungs, counts, strict=True)})
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a manifest that are counted here."""

@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from mlipq import process
-from mlipq.errors import LabelError
+from mlipq.methods.serving import answer
 from mlipq.structures.structure import Structure
 from mlipq.xtb import blas
 from mlipq.xtb.labeler import Gfn1
@@ -58,25 +58,6 @@ def greet(labeler: Gfn1, library: blas.Blas) -> process.Header:
         "seconds": min(times),
         "slowdown": min(times) / labeler.cost(REFERENCE_MOLECULE.numbers),
     }
-
-
-def answer(labeler: Gfn1, header: process.Header, arrays: process.Arrays) -> tuple[process.Header, process.Arrays]:
-    """Label one structure; what goes wrong with it becomes part of the answer."""
-    structure = Structure(
-        numbers=arrays["numbers"],
-        positions=arrays["positions"],
-        charge=header["charge"],
-        multiplicity=header["multiplicity"],
-        cell=arrays.get("cell"),
-        pbc=arrays.get("pbc"),
-    )
-    try:
-        label = labeler.label(structure)
-    except LabelError as error:
-        return {"error": error.error, "message": error.message, "attempts": error.attempts}, {}
-    except MemoryError:
-        return {"error": "out_of_memory", "message": "passed the child's memory limit", "attempts": 1}, {}
-    return {"quality": int(label.quality)}, label.arrays
 
 
 def main() -> None:

@@ -1,35 +1,10 @@
-"""GFN1-xTB's electrons: reference occupations of s, p and d, valence electrons, and how many are unpaired.
-
-The occupations are the ``refocc`` of the published parameters (Grimme, Bannwarth, Shushkov, JCTC 13, 1989 (2017)), taken
-from the file ``gfn1-xtb.toml`` that dxtb 0.4.0 carries (Apache-2.0).
-"""
+"""GFN1-xTB's electrons: what its shells can hold, how many it treats, and how many are unpaired."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlipq.methods.electrons import REFERENCE_OCCUPATION
 from mlipq.schema import GFN1_MAX_Z, gfn1_shells
-
-_PERIODS = (  # first Z, s, p, d, a digit an element
-    (1, "12", "00", "00"),
-    (3, "12222222", "00123456", "00000000"),
-    (11, "12222222", "00123456", "00000000"),
-    (19, "122222222222222222", "000000000000123456", "001234567890000000"),
-    (37, "122222222222222222", "000000000000123456", "001234567890000000"),
-    (55, "12222222222222222222222222222222", "00000000000000000000000000123456", "00111111111111111234567890000000"),
-)
-
-
-def _table() -> NDArray[np.float64]:
-    table = np.zeros((GFN1_MAX_Z + 1, 3))
-    for first, *shells in _PERIODS:
-        for column, digits in enumerate(shells):
-            table[first : first + len(digits), column] = [int(digit) for digit in digits]
-    table.flags.writeable = False
-    return table
-
-
-REFERENCE_OCCUPATION = _table()
-"""``(87, 3)``: electrons of the neutral atom in s, p and d, by atomic number; row 0 is empty."""
 
 CAPACITY = np.array([2.0, 6.0, 10.0])
 """Electrons that an s, p and d shell can hold."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlipq import units
+from mlipq.methods import ScfFailure
 from mlipq.structures.structure import Structure
 from mlipq.xtb import blas
 from mlipq.xtb.ladder import Rung
@@ -24,14 +25,6 @@ LARGEST_CHARGE = 5.0
 On the same structures physical solutions reach 3.05 (W in WF6); NbS4(3-) has a spurious one with -12.4 on Nb and no shell
 over-full by more than 0.22.
 """
-
-
-class ScfFailure(Exception):
-    """This attempt gave no label; ``error`` is its class for the ledger."""
-
-    def __init__(self, error: str, message: str) -> None:
-        super().__init__(message)
-        self.error = error
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,18 @@ PIPELINES = sorted(resources.pipelines().glob("*.yaml"))
             ["input: unknown key; did you mean inputs?", "outptu: unknown key; did you mean output?"],
         ),
         ("inputs: [a]\noutput: b\nlabeler: {acuracy: 1}", ["labeler.acuracy: unknown key; did you mean accuracy?"]),
+        (
+            "inputs: [a]\noutput: b\nlabeler: {name: gfn9}",
+            ["labeler: name should be gfn1 or pbe, got {'name': 'gfn9'}"],
+        ),
+        (
+            "inputs: [a]\noutput: b\nlabeler: {name: pbe, accuracy: 1}",
+            ["labeler.accuracy: does not go with the other keys of labeler: it belongs to another kind"],
+        ),
+        (
+            "inputs: [a]\noutput: b\nlabeler: {name: pbe, grid: 10}",
+            ["labeler.grid: should be less than or equal to 9, got 10"],
+        ),
         ("inputs: [a]\noutput: b\nlabeler: gfn1", ["labeler: should hold keys and values (key: value), got 'gfn1'"]),
         (
             "inputs: [a]\noutput: b\nspin: {default: highest}",
@@ -120,21 +132,22 @@ def test_a_key_that_repeats_a_reference_is_refused(tmp_path):
 def _keys(record: type[BaseModel], prefix: str = ""):
     """Keys of a job with their defaults, those of a record inside it under its name."""
     for name, field in record.model_fields.items():
-        inner = _record_in(field.annotation)
-        if inner is None or not isinstance(field.default, BaseModel):
+        inside = list(_records_in(field.annotation))
+        if not inside or not isinstance(field.default, BaseModel):
             yield f"{prefix}{name}", "required" if field.is_required() else field.default
-        if inner is not None and not (prefix and name == "reference"):
+        for inner in reversed(inside) if not (prefix and name == "reference") else ():  # the first one's defaults count
             yield from _keys(inner, f"{prefix}{name}.")
 
 
-def _record_in(annotation) -> type[BaseModel] | None:
+def _records_in(annotation):
     if (
         isinstance(annotation, type)
         and not isinstance(annotation, types.GenericAlias)
         and issubclass(annotation, BaseModel)
     ):
-        return annotation
-    return next((found for part in typing.get_args(annotation) if (found := _record_in(part))), None)
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _records_in(part)
 
 
 def test_another_unit_of_one_inputs_label_is_another_job(mlipq):

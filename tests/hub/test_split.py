@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labelled import RELEASE, labelled
+from published import publish_structures, rewrite_manifest
 
 from mlipq.errors import InputError
 from mlipq.hub import split as splitting
 from mlipq.hub.publishing.publish import publish
 from mlipq.hub.split import add_split, split_dataset
+from mlipq.labeling.augment import rattled
+from mlipq.labeling.job import Rattle
 from mlipq.store import Manifest, open_dataset
 from mlipq.structures.structure import identity_hex
 
@@ -107,7 +110,7 @@ def test_parts_that_cannot_be_made_are_refused(folder, parts, said):
 
 @given(st.lists(st.sampled_from("abcdefghijklmnop"), min_size=1, max_size=80), st.integers(0, 99))
 def test_a_group_is_never_torn(groups, seed):
-    parts = splitting._by_group(np.array(groups, dtype=object), "train=0.6,val=0.2,test=0.2", seed)
+    parts = splitting.parts_by_group(np.array(groups, dtype=object), "train=0.6,val=0.2,test=0.2", seed)
     for group in set(groups):
         assert len({part for part, its in zip(parts, groups, strict=True) if its == group}) == 1
 
@@ -191,3 +194,33 @@ def test_splits_made_at_once_are_all_kept(folder):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda name: add_split(folder, name, known, ["all"] * len(known), "at once"), names))
     assert Manifest.read(folder / "manifest.json").splits.keys() == set(names)
+
+
+@pytest.fixture
+def with_copies(samples, tmp_path):
+    """Ten molecules of the samples and two rattled copies of each, unpublished."""
+    rattle = Rattle(copies=2, sigma=0.05, seed=0)
+    structures = [one for parent in samples("qm7")[:10] for one in (parent, *rattled(parent, rattle))]
+    folder = publish_structures(tmp_path, structures, per_shard=30)
+    rewrite_manifest(folder, name="", version="")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"by": "random"}, {"by": "elements", "elements": ["N"], "parts": "train=0.5,val=0.5"}],
+    ids=["random", "elements"],
+)
+def test_rattled_copies_are_not_parted_from_their_parents(with_copies, how):
+    with pytest.raises(InputError, match="--by group keeps them together"):
+        split_dataset(with_copies, **how)
+
+
+def test_rattled_copies_go_where_their_parents_go(with_copies):
+    split_dataset(with_copies, "group", "test=0.3,pool=rest")
+    dataset = open_dataset(with_copies)
+    parts = dataset.split("group").of(dataset["identity"][:]).reshape(10, 3)
+    assert (parts == parts[:, :1]).all() and set(parts[:, 0]) == {"test", "pool"}
+    split_dataset(with_copies, "elements", elements=["N"])
+    parts = open_dataset(with_copies).split("elements").of(dataset["identity"][:]).reshape(10, 3)
+    assert (parts == parts[:, :1]).all() and set(parts[:, 0]) == {"test", "pool"}

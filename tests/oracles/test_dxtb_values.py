@@ -6,7 +6,7 @@ from compare import by_name, committed, label, structure_of, worst
 
 from mlipq import units
 from mlipq.irreps import to_blocks
-from mlipq.xtb.parameters import REFERENCE_OCCUPATION
+from mlipq.methods.electrons import REFERENCE_OCCUPATION
 
 VALUES = committed("dxtb_values.json")["structures"]
 RELATIVE_ENERGY = 6e-8

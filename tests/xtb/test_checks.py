@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from mlipq.errors import LabelError
+from mlipq.methods import force_check
+from mlipq.methods.checks import closest_pair
 from mlipq.schema import Flag, gfn1_shells
 from mlipq.structures import Structure
 from mlipq.xtb import Gfn1
-from mlipq.xtb.checks import closest_pair, n_orbitals, refuse
+from mlipq.xtb.checks import n_orbitals, refuse
 from mlipq.xtb.parameters import SHELL_CAPACITY, unpaired_electrons, valence_electrons
 
 
@@ -96,7 +98,7 @@ def test_flags(samples):
 def test_force_check_is_run_and_catches_wrong_forces(samples, monkeypatch):
     from mlipq.xtb import labeler
 
-    monkeypatch.setattr(labeler, "FORCE_CHECK_ONE_IN", 1)
+    monkeypatch.setattr(force_check, "ONE_IN", 1)
     structure = samples("qm7")[5]
     assert Flag.F_FORCE_CHECK not in Gfn1().label(structure).quality
     right = labeler.single_point

@@ -8,10 +8,10 @@ import pytest
 
 from mlipq import units
 from mlipq.irreps import to_blocks, to_moments
+from mlipq.methods.electrons import REFERENCE_OCCUPATION
 from mlipq.schema import GFN1_ARRAYS, gfn1_shells
 from mlipq.structures import Structure, rounded
 from mlipq.xtb import Gfn1
-from mlipq.xtb.parameters import REFERENCE_OCCUPATION
 
 STRICT = Gfn1(accuracy=0.01)
 E3NN = json.loads((Path(__file__).parents[1] / "oracles" / "e3nn_values.json").read_text())

@@ -5,13 +5,14 @@ import pytest
 
 from mlipq import units
 from mlipq.errors import LabelError
+from mlipq.methods import ScfFailure
 from mlipq.schema import Flag
 from mlipq.structures import Structure
 from mlipq.xtb import Gfn1
 from mlipq.xtb import labeler as labeler_module
 from mlipq.xtb.ladder import LADDER, Rung
 from mlipq.xtb.parameters import SHELL_CAPACITY, unpaired_electrons
-from mlipq.xtb.singlepoint import ScfFailure, single_point
+from mlipq.xtb.singlepoint import single_point
 
 REAL = {"ROST61_m145": -52.464, "ROST61_m117": -59.187}
 """Eh; the spurious solutions lie at -267.36 and -124.27."""

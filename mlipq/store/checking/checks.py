@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlipq.errors import MlipqError
+from mlipq.schema import PARTIAL_ARRAYS
 from mlipq.store.elements import element_bits
 from mlipq.store.manifest import ArrayStatistics, Manifest, ReferenceEnergies, ShardEntry, Split
 from mlipq.store.splits import digests_of, read_split
@@ -37,7 +38,7 @@ def table_against_entry(table: Table, entry: ShardEntry) -> Iterator[str]:
 
 
 def label_problems(table: Table) -> Iterator[str]:
-    """Yield where identities, elements and orbital charges are not those of the structures."""
+    """Yield where identities, elements and orbital charges are not those of the structures; a structure may lack the latter."""
     arrays = table.arrays
     for row in range(len(table)):
         atoms = table.atoms_of(row)
@@ -58,7 +59,8 @@ def _charge_problems(table: Table) -> Iterator[str]:
     for name in (name for name in table.arrays if name.endswith("/orbital_charges")):
         atoms = table.arrays[name].astype("f8").reshape(table.n_atoms, -1).sum(axis=1)
         totals = np.add.reduceat(atoms, table.arrays["atom_offsets"][:-1])
-        for row in np.flatnonzero(~(np.abs(totals - charges) <= CHARGE_SUM)).tolist():
+        known = ~np.isnan(totals) if name in PARTIAL_ARRAYS else np.ones(len(table), dtype=bool)
+        for row in np.flatnonzero(known & ~(np.abs(totals - charges) <= CHARGE_SUM)).tolist():
             yield f"structure {row}: {name} add up to {totals[row]:.6f} e, the charge is {charges[row]}"
 
 

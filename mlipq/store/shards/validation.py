@@ -7,15 +7,15 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from mlipq.schema import KNOWN_ARRAYS, STRUCTURE_ARRAYS, ArraySpec
-from mlipq.store.columns import STORED_DTYPES, UNSTORABLE, dtype_name
+from mlipq.schema import KNOWN_ARRAYS, PARTIAL_ARRAYS, STRUCTURE_ARRAYS, ArraySpec
+from mlipq.store.columns import STORED_DTYPES, UNSTORABLE, dtype_name, present_values
 from mlipq.store.names import is_array_name
 from mlipq.store.table import Table
 
 MAX_ROW_VALUES = 1 << 26
 """Values in one row of an array."""
 
-_MAY_BE_NAN = {"gfn1/homo_lumo_gap"}
+_MAY_BE_NAN = {"gfn1/homo_lumo_gap", "pbe/homo_lumo_gap"}
 
 
 def table_problems(table: Table) -> list[str]:
@@ -24,7 +24,8 @@ def table_problems(table: Table) -> list[str]:
     Checked: every array that must be there is; arrays of the schema have its level, shape, dtype and unit; values
     agree with their specification; the offsets start at 0, rise and end at the number of atoms; every array
     has a row for each structure or atom; and numbers are finite, except that labels beyond the schema and the
-    HOMO-LUMO gap may be NaN, and ``info/`` arrays anything.
+    HOMO-LUMO gap may be NaN, and ``info/`` arrays anything. Of a method whose labels structures may lack, each structure has all
+    or none.
     """
     missing = [f"array {s.name} is missing" for s in STRUCTURE_ARRAYS if not s.optional and s.name not in table.arrays]
     if ("cell" in table.arrays) != ("pbc" in table.arrays):
@@ -38,7 +39,8 @@ def array_problems(table: Table, n_atoms: int) -> list[str]:
     """Return what is wrong with some arrays of a shard that has ``n_atoms``, ``atom_offsets`` among them."""
     offsets = offset_problems(table.arrays["atom_offsets"], n_atoms)
     rows = {} if offsets else {"structure": len(table), "atom": table.n_atoms, "offsets": len(table) + 1}
-    return [*offsets, *(problem for name in table.arrays for problem in _array_problems(table, name, rows))]
+    problems = [*offsets, *(problem for name in table.arrays for problem in _array_problems(table, name, rows))]
+    return problems or list(_partial_problems(table))
 
 
 def spec_problems(spec: ArraySpec) -> list[str]:
@@ -81,6 +83,29 @@ def _array_problems(table: Table, name: str, rows: dict[str, int]) -> Iterator[s
     yield from _value_problems(name, values, KNOWN_ARRAYS.get(name))
 
 
+def _partial_problems(table: Table) -> Iterator[str]:
+    """Yield where a structure has labels of a method, but not all of them; ``table`` has no other problems."""
+    there = {name: _labelled(table, name) for name in sorted(PARTIAL_ARRAYS & table.arrays.keys())}
+    for method in dict.fromkeys(name.partition("/")[0] for name in there):
+        own = {name: found for name, found in there.items() if name.startswith(f"{method}/")}
+        labelled = np.logical_or.reduce([some for some, _ in own.values()])
+        for name, (_, whole) in own.items():
+            rows = np.flatnonzero(labelled & ~whole)
+            if len(rows) and name not in _MAY_BE_NAN:
+                yield f"structure {rows[0]} has labels of {method}, but {name} lacks some or all of its values"
+
+
+def _labelled(table: Table, name: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which structures have some values of an array, and which have all: two ``(structures,)``."""
+    values, spec = table.arrays[name], table.specs[name]
+    present = present_values(spec, values).reshape(len(values), math.prod(spec.shape))
+    some, whole = np.asarray(present.any(axis=1)), np.asarray(present.all(axis=1))
+    if spec.level == "structure" or not len(table):
+        return some, whole
+    starts = table.arrays["atom_offsets"][:-1]
+    return np.logical_or.reduceat(some, starts), np.logical_and.reduceat(whole, starts)
+
+
 def _layout(spec: ArraySpec) -> tuple[object, ...]:
     return spec.level, spec.shape, spec.dtype, spec.unit
 
@@ -100,7 +125,7 @@ def _value_problems(name: str, values: NDArray, known: ArraySpec | None) -> Iter
         if len(rows):
             yield f"array {name} should hold elements, 1 to {len(chemical_symbols) - 1}, but holds {values[rows[0]]} in row {rows[0]}"
     elif values.dtype.kind == "f" and not name.startswith("info/"):
-        may_be_nan = known is None or name in _MAY_BE_NAN
+        may_be_nan = known is None or name in _MAY_BE_NAN or name in PARTIAL_ARRAYS
         bad = np.isinf(values) if may_be_nan else ~np.isfinite(values)
         if bad.any():
             row = np.argwhere(bad)[0][0]
