@@ -26,11 +26,14 @@ GUIDES = [
     "index.md",
     "datasets.md",
     "labeling.md",
+    "dft.md",
+    "new-structures.md",
     "inspect.md",
     "reading.md",
     "publishing.md",
     "training.md",
     "inference.md",
+    "bench.md",
     "schema.md",
     "formats.md",
 ]
@@ -80,7 +83,8 @@ def test_what_a_guide_shows_is_what_happens(guide, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     monkeypatch.setenv("MLIPQ_CACHE", str(tmp_path / "cache"))
-    Path("datasets").symlink_to(ROOT / "datasets")  # as in a checkout
+    for folder in ("datasets", "pipelines"):  # as in a checkout
+        Path(folder).symlink_to(ROOT / folder)
     environment = {**os.environ, "PATH": path, "COLUMNS": "200"}
     names: dict[str, object] = {}
     problems: list[str] = []

@@ -13,6 +13,7 @@ import typer
 
 import mlipq
 from mlipq.cli import (
+    bench,
     cache,
     data,
     dataset,
@@ -24,6 +25,7 @@ from mlipq.cli import (
     label,
     package,
     predict,
+    report,
     steps,
     train,
 )
@@ -35,7 +37,7 @@ _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 """What is wrong with the arguments; Typer gives the class no public name."""
 _INTERRUPTED = 130
 """What Typer makes of Ctrl-C."""
-_OF_TRAINING = ("torch", "vesin", "safetensors", "matplotlib")
+_OF_TRAINING = ("torch", "vesin", "safetensors", "matplotlib", "scipy")
 """Packages that labeling does without."""
 
 app = typer.Typer(
@@ -74,6 +76,8 @@ for module in (
     evaluate,
     predict,
     package,
+    bench,
+    report,
     cache,
     doctor,
 ):

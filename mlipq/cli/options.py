@@ -47,6 +47,7 @@ Reference = Annotated[
 ]
 IgnorePbc = Annotated[bool, option("Drop the cell of periodic structures (molecules in a box).", "--ignore-pbc")]
 Format = Annotated[str | None, option("Of the shards; default zarr.", "--format", metavar="zarr|h5")]
+Labeler = Annotated[str | None, option("Method: GFN1-xTB, or PBE/def2-SVP by PySCF; default gfn1.", metavar="gfn1|pbe")]
 Accuracy = Annotated[float | None, option("tblite's accuracy, smaller is tighter; default 1.0.")]
 Temperature = Annotated[float | None, option("In K; default 300.")]
 Workers = Annotated[int | None, option("Processes; default one a core.")]
@@ -76,6 +77,7 @@ _JOB_KEYS = {
     "reference": "reference",
     "ignore_pbc": "ignore_pbc",
     "shard_format": "format",
+    "labeler": "labeler.name",
     "accuracy": "labeler.accuracy",
     "electronic_temperature": "labeler.electronic_temperature",
     "workers": "workers",
