@@ -17,9 +17,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/mlipq label datasets/samples -o demo
 	$(BIN)/mlipq info demo
+	$(BIN)/mlipq bench demo -o demo-bench
 
+# Files of tests side by side, each process on a core of its own.
 test: $(INSTALLED)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -73,4 +75,4 @@ bench-training-peers: $(INSTALLED)
 	$(BIN)/python -m benchmarks.training.peers.compare
 
 clean:
-	rm -rf $(VENV) $(DXTB) .venv-peers* demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DXTB) .venv-peers* demo demo-bench dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
