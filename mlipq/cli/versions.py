@@ -38,6 +38,8 @@ SplitName = Annotated[str, option("Of the split; default how it is made.", "--na
 Seed = Annotated[int, option("Another one gives another split; default 0.")]
 Elements = Annotated[str, option("With --by elements: whatever has one of these is held out as test.", metavar="Fe,Co")]
 
+Within = Annotated[str, option("Divide only this part of another split, as random/pool.", metavar="SPLIT/PART")]
+
 
 def add_verbs(data: typer.Typer) -> None:
     """Register the verbs of this module."""
@@ -55,6 +57,7 @@ def add_verbs(data: typer.Typer) -> None:
             "mlipq data split out --by random --parts test=1101,pool=rest",
             "mlipq data split out --by group --seed 7 --name groups-7",
             "mlipq data split out --by elements --elements Fe,Co",
+            "mlipq data split out --by random --within random/pool --name settings",
         ),
         short_help="Divide an unpublished dataset into fixed, named parts.",
     )(split)
@@ -173,13 +176,14 @@ def split(
     name: SplitName = "",
     seed: Seed = 0,
     elements: Elements = "",
+    within: Within = "",
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Divide the structures of an unpublished dataset into parts; the same command gives the same parts everywhere."""
     from mlipq.hub import split_dataset
 
     symbols = [symbol.strip() for symbol in elements.split(",") if symbol.strip()]
-    made = split_dataset(folder, by, parts, name=name, seed=seed, elements=symbols)
+    made = split_dataset(folder, by, parts, name=name, seed=seed, elements=symbols, within=within)
     if as_json:
         print_json(made.model_dump(mode="json"))
     else:

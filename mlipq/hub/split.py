@@ -33,7 +33,14 @@ _NAME = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*")
 
 
 def split_dataset(
-    folder: Path, by: str, parts: str = "", *, name: str = "", seed: int = 0, elements: Sequence[str] = ()
+    folder: Path,
+    by: str,
+    parts: str = "",
+    *,
+    name: str = "",
+    seed: int = 0,
+    elements: Sequence[str] = (),
+    within: str = "",
 ) -> Split:
     """Divide the structures of an unpublished dataset into parts, and keep that beside its shards.
 
@@ -54,6 +61,8 @@ def split_dataset(
         Another one gives another split.
     elements
         Symbols, where ``by`` is ``elements``.
+    within
+        Part of another split, as ``random/pool``: only its structures are divided, at random or by group; no other is in any part.
 
     Returns
     -------
@@ -72,18 +81,26 @@ def split_dataset(
     {'pool': 6000, 'test': 1101}
     """
     _refuse_published(folder)
+    name = name or by.rpartition("/")[2].lower()
+    if within and within.partition("/")[0] in (name, within):
+        raise InputError(
+            f"within {within}: name a part of a split, as random/pool, and another name for the new split, as --name settings"
+        )
+    if within and by not in ("random", "group"):
+        raise InputError(f"within {within}: structures of a part are divided at random or by group, not by {by}")
     dataset = open_dataset(folder)
-    identities = dataset["identity"][:]
+    rows = dataset.select(split=within).rows if within else np.arange(len(dataset))
+    identities = dataset["identity"][rows]
     if bool(elements) != (by == "elements"):
         raise InputError("elements are named for a split by elements, and only there: --by elements --elements Fe,Co")
     if by in ("random", "group", "elements"):
         parts = parts or (OTHERS if by == "elements" else EVERYTHING)
-        made_by = f"{by}, seed {seed}: {parts}"
+        made_by = f"{by}{f' within {within}' if within else ''}, seed {seed}: {parts}"
         _refuse_parted_copies(dataset, by, parts)
     if by == "random":
         chosen = _random(identities, parts, seed)
     elif by == "group":
-        chosen = parts_by_group(dataset["group"][:], parts, seed)
+        chosen = parts_by_group(dataset["group"][rows], parts, seed)
     elif by == "elements":
         chosen = _by_elements(dataset, elements, parts, seed)
         made_by = (
@@ -97,7 +114,7 @@ def split_dataset(
             f"split by {by}: no structure would be in {' and '.join(empty)}; of {len(chosen):,} structures, parts {parts!r} cannot be "
             "made so that each has some. Give other sizes"
         )
-    return add_split(folder, name or by.rpartition("/")[2].lower(), identities, chosen, made_by)
+    return add_split(folder, name, identities, chosen, made_by)
 
 
 def add_split(

@@ -51,6 +51,35 @@ def test_a_split_is_a_file_that_the_manifest_describes(folder):
     assert chosen == {identity for identity, part in parts.items() if part == "test"}
 
 
+@pytest.mark.parametrize("by", ["random", "group"])
+def test_a_part_is_divided_again_and_no_other_structure_is_in_any(folder, by):
+    split_dataset(folder, by, "test=0.3,pool=rest", name="outer")
+    outer = parts_of(folder, "outer")
+    pool = {identity for identity, part in outer.items() if part == "pool"}
+    split = split_dataset(folder, by, "test=10,pool=rest", name="inner", within="outer/pool")
+    inner = parts_of(folder, "inner")
+    assert inner.keys() == pool
+    assert set(inner.values()) == {"test", "pool"}
+    assert split.made_by == f"{by} within outer/pool, seed 0: test=10,pool=rest"
+
+
+@pytest.mark.parametrize(
+    ("by", "within", "message"),
+    [
+        ("elements", "outer/pool", "at random or by group, not by elements"),
+        ("random", "outer/none", "none"),
+        ("random", "pool", "name a part of a split"),
+        ("random", "random/pool", "another name"),
+    ],
+)
+def test_what_cannot_be_divided_again(folder, by, within, message):
+    for name in ("outer", "random"):
+        split_dataset(folder, "random", "test=0.3,pool=rest", name=name)
+    elements = ["C"] if by == "elements" else []
+    with pytest.raises(InputError, match=message):
+        split_dataset(folder, by, within=within, elements=elements)
+
+
 def test_splits_stay_beside_each_other_and_one_of_the_same_name_is_replaced(folder):
     split_dataset(folder, "random", seed=1)
     first = parts_of(folder, "random")
