@@ -20,8 +20,10 @@ demo: $(INSTALLED)
 	$(BIN)/mlipq bench demo -o demo-bench
 
 # Files of tests side by side, each process on a core of its own.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
+
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
+	$(PYTEST)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -31,7 +33,7 @@ check: $(INSTALLED)
 
 test-integration: $(INSTALLED)
 	tests/integration/install.sh
-	$(BIN)/pytest -m "integration or slow"
+	$(PYTEST) -m "integration or slow"
 
 test-peers: $(INSTALLED)
 	tests/peers/run.sh
