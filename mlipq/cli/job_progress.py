@@ -5,7 +5,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from mlipq.cli.output import counted
-from mlipq.cli.progress import RATE_WINDOW, Bar, duration
+from mlipq.cli.progress import RATE_WINDOW, Bar, duration, per_second
 from mlipq.labeling.run import Watcher
 
 if TYPE_CHECKING:
@@ -63,6 +63,6 @@ class JobProgress(Bar, Watcher):
         rate = (now[3] - start[3]) / seconds
         left = max(self._total[1] - self._done[3], 0.0) / rate if rate > 0 else 0.0
         return (
-            f"{self._done[0]:,} of {self._total[0]:,} structures, {(now[1] - start[1]) / seconds:,.0f} structures/s, "
-            f"{(now[2] - start[2]) / seconds:,.0f} atoms/s, {self._done[2]:,} failed, {duration(left)} left"
+            f"{self._done[0]:,} of {self._total[0]:,} structures, {per_second((now[1] - start[1]) / seconds)} structures/s, "
+            f"{per_second((now[2] - start[2]) / seconds)} atoms/s, {self._done[2]:,} failed, {duration(left)} left"
         )

@@ -123,6 +123,11 @@ def starting_over() -> Iterator[None]:
         raise IncompleteError("interrupted, nothing is written; the same command starts over") from None
 
 
+def per_second(rate: float) -> str:
+    """Return a rate as people read it: one below ten is not rounded to nothing."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
 def duration(seconds: float) -> str:
     """Write a time as ``0.4 s``, ``40 s``, ``3 min 20 s`` or ``5 h 02 min``."""
     if seconds < 9.95:

@@ -9,7 +9,7 @@ import pytest
 from command import MLIPQ
 
 import mlipq as package
-from mlipq.cli.progress import Bar, duration
+from mlipq.cli.progress import Bar, duration, per_second
 
 
 def test_a_dry_run_writes_nothing(mlipq, water):
@@ -143,6 +143,13 @@ def test_doctor(mlipq):
 )  # fmt: skip
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0, "0"), (0.0712, "0.071"), (9.94, "9.9"), (12.4, "12"), (9876.5, "9,876")]
+)
+def test_slow_rates_are_not_rounded_to_nothing(rate, text):
+    assert per_second(rate) == text
 
 
 def test_a_job_of_which_nothing_can_be_labelled(mlipq, water):
