@@ -118,6 +118,35 @@ def checked(model: type[Model], content: Content, names: Mapping[str, str] | Non
     raise Mistakes([_sentence(key, found[key], known, names or {}, content.lines) for key in innermost])
 
 
+def accepted(model: type[Model], content: Content, where: str, refusal: str) -> Model:
+    """Return the record that the content describes, or refuse it in the user's words.
+
+    Parameters
+    ----------
+    model, content
+        As for :func:`checked`.
+    where
+        The file, for messages.
+    refusal
+        What cannot be done then.
+
+    Raises
+    ------
+    InputError
+        Listing everything that is wrong, each with its key.
+    """
+    try:
+        return checked(model, content)
+    except Mistakes as mistakes:
+        raise mistakes.of(where, refusal) from None
+
+
+def dataset_from(named: Any, folder: Path) -> Any:
+    """Return the dataset that a file in ``folder`` names: a path where there is one, counted from there, else as it was given."""
+    is_path = isinstance(named, str) and named and (folder / named).exists()
+    return str(folder / named) if is_path else named
+
+
 def _yaml_problem(error: yaml.YAMLError) -> str:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return str(error)

@@ -22,7 +22,7 @@ from pydantic import (
 from mlipq import resources
 from mlipq.bench.modes import Mode, find_mode
 from mlipq.errors import InputError
-from mlipq.settings import Content, Mistakes, checked, read_yaml
+from mlipq.settings import Content, accepted, dataset_from, read_yaml
 from mlipq.training.config import (
     MAIN,
     Annealed,
@@ -33,6 +33,7 @@ from mlipq.training.config import (
     TrainingSettings,
 )
 
+REFUSAL = "this suite cannot be run"
 POOL = "pool"
 """What ``extra`` calls the rest of the suite's own pool."""
 SMALLEST = 10
@@ -361,10 +362,7 @@ def find_suite(source: str | Path) -> Path:
 
 
 def _made(content: Content, where: str) -> Suite:
-    try:
-        return checked(Suite, content)
-    except Mistakes as mistakes:
-        raise mistakes.of(where, "this suite cannot be run") from None
+    return accepted(Suite, content, where, REFUSAL)
 
 
 def resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -380,5 +378,4 @@ def resolved(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _path(named: Any, folder: Path) -> Any:
-    is_path = isinstance(named, str) and named and named != POOL and (folder / named).exists()
-    return str(folder / named) if is_path else named
+    return named if named == POOL else dataset_from(named, folder)

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from mlipq.settings import Content, Mistakes, checked, read_yaml
+from mlipq.settings import Content, accepted, dataset_from, read_yaml
 from mlipq.training.architecture import SIZES, Architecture, HeadConfig, HeadKind, PotentialConfig
 
 MAIN = "main"
@@ -160,10 +160,7 @@ class ModelSettings(Architecture):
             If an option needs a head that no task trains.
         """
         content = {**self.model_dump(exclude={"size"}), "heads": dict(heads), "elements": elements}
-        try:
-            return checked(PotentialConfig, Content(content, {}))
-        except Mistakes as mistakes:
-            raise mistakes.of("model", "this does not fit the tasks") from None
+        return accepted(PotentialConfig, Content(content, {}), "model", "this does not fit the tasks")
 
 
 class TrainingSettings(_Record):
@@ -271,10 +268,7 @@ def read_config(source: Path | str | Mapping[str, Any], **overrides: Any) -> Run
 
 
 def _made(content: Content, where: str) -> RunConfig:
-    try:
-        return checked(RunConfig, content)
-    except Mistakes as mistakes:
-        raise mistakes.of(where, "this run cannot be started") from None
+    return accepted(RunConfig, content, where, "this run cannot be started")
 
 
 def _resolved(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -289,7 +283,6 @@ def _resolved(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _with_path(data: Any, folder: Path) -> Any:
-    named = data.get("dataset") if isinstance(data, dict) else None
-    if named and isinstance(named, str) and (folder / named).exists():
-        return {**data, "dataset": str(folder / named)}
-    return data
+    if not isinstance(data, dict) or "dataset" not in data:
+        return data
+    return {**data, "dataset": dataset_from(data["dataset"], folder)}

@@ -4,12 +4,12 @@ import csv
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command import run_apart
+from page_tags import Tags
 from synthetic_suite import Synthetic
 
 from mlipq.bench.modes import EXTRA, mode_names
@@ -21,32 +21,6 @@ from mlipq.bench.statistics import holm, paired_reduction
 from mlipq.errors import CheckError, InputError
 
 MODES = {"energy": 1.0, "charges": 0.8, "shuffled": 1.0, "composite+extra": 0.5, "charges+extra": 0.7, "delta": 0.4}
-VOID = {"br", "wbr", "hr", "img", "input", "link", "meta", "line", "circle", "polygon", "polyline"}
-
-
-class Page(HTMLParser):
-    """Text of each class's section and its tags; what is opened is closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.cells: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self._open.pop() == tag
 
 
 def sections(text: str) -> dict[str, str]:
@@ -124,7 +98,7 @@ def test_same_and_extra_are_never_in_one_table_or_figure(report):
 
 def test_the_page_stands_alone_and_needs_no_script(report):
     text = render(report)
-    page = Page(text)
+    page = Tags(text)
     assert not [
         value
         for _, found in page.tags
@@ -134,7 +108,7 @@ def test_the_page_stands_alone_and_needs_no_script(report):
     assert sum(tag == "script" for tag, _ in page.tags) == 1
     tables = [tag for tag, _ in page.tags].count("table")
     without = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
-    assert [tag for tag, _ in Page(without).tags].count("table") == tables > 10
+    assert [tag for tag, _ in Tags(without).tags].count("table") == tables > 10
     ids = [found["id"] for _, found in page.tags if "id" in found]
     assert len(ids) == len(set(ids))
     anchors = {found["href"][1:] for tag, found in page.tags if tag == "a"}
@@ -276,7 +250,7 @@ def test_what_results_carry_never_becomes_markup(copy):
     planned = {"title": hostile, "notes": [hostile], "modes": [*record["modes"], hostile], "tuning": [trial]}
     (copy / "suite.json").write_text(json.dumps(record | planned))
     text = render(build_report([copy]))
-    page = Page(text)
+    page = Tags(text)
     assert sum(tag == "script" for tag, _ in page.tags) == 1
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert text.count("{{7*7}}") > 10
@@ -286,7 +260,7 @@ def test_a_mode_that_this_version_does_not_know_is_shown_as_text(copy):
     hostile = "<img src=x>+extra"
     for seed in (0, 1, 2):
         change(copy, f"charges+extra-n100-s{seed}", mode=hostile)
-    page = Page(render(build_report([copy])))
+    page = Tags(render(build_report([copy])))
     assert not [tag for tag, _ in page.tags if tag == "img"]
 
 
@@ -310,7 +284,7 @@ def test_elements_that_no_run_can_predict_have_no_figures(copy):
     place = [one.label for one in part.bins].index("O")
     assert part.bins[place].structures == sum(inside)
     assert {cells[place] for cells in part.cells.values()} == {None} and part.baseline(place) is None
-    Page(render(report))
+    Tags(render(report))
 
 
 def test_bins_of_equal_values_have_structures_enough(copy):
@@ -328,7 +302,7 @@ def test_one_seed_at_one_size_is_shown_without_intervals(tmp_path):
     assert not any(one.efficiencies for one in found.classes)
     assert {made.p_holm for one in found.classes for made in one.comparisons} == {None}
     text = render(report)
-    Page(text)
+    Tags(text)
     assert "There is one seed, so there are no intervals" in text
     assert "Learning curves" not in text and "An interval covers" not in text
 
@@ -363,7 +337,7 @@ def test_two_suites_share_a_page(suite, copy, tmp_path):
     found = ended.json
     assert found["runs"] == 72 and found["missing"] == 0
     assert [(tmp_path / file).is_file() for file in found["files"]] == [True] * 5
-    Page((tmp_path / "both.html").read_text(encoding="utf-8"))
+    Tags((tmp_path / "both.html").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", ["report.pdf", "nowhere/report.html", "suite.html"])

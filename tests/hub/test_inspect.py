@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sysconfig
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 from ase.data import chemical_symbols
 from hypothesis import given
 from hypothesis import strategies as st
+from page_tags import Tags
 
 from mlipq.errors import CheckError, InputError
 from mlipq.hub import inspect
@@ -32,39 +32,6 @@ from mlipq.store.manifest import PULLED
 MLIPQ = Path(sysconfig.get_path("scripts")) / "mlipq"
 SAMPLES = Path(__file__).parents[2] / "datasets" / "samples"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}{% raw %}<!--"
-NOT_CLOSED = {"area", "base", "br", "wbr", "hr", "img", "input", "link", "meta", "line", "rect", "polygon"}
-
-
-class Tags(HTMLParser):
-    """Tags and attributes of a page; what is opened is closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.data: dict[str, str] = {}
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in NOT_CLOSED:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        if tag not in NOT_CLOSED and self._open:
-            assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if self._open:
-            self.data[self._open[-1]] = self.data.get(self._open[-1], "") + data
-
-    def count(self, tag: str, **attributes: str) -> int:
-        return sum(name == tag and attributes.items() <= found.items() for name, found in self.tags)
 
 
 def dataset_of(folder: Path, structures, references=None, file="part.zarr.zip") -> Dataset:

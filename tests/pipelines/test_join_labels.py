@@ -39,7 +39,6 @@ def label(folder, out, inputs, **settings):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A folder with a dataset ``all``, and ``part``, where three of its molecules are labelled with PBE."""
-    pytest.importorskip("pyscf")
     folder = tmp_path_factory.mktemp("join")
     frames = [molecule(name) for name in NAMES]
     for name, atoms in zip(NAMES, frames, strict=True):

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from mlipq.bench.suite import Suite, find_suite, resolved
-from mlipq.settings import Content, Mistakes, checked, read_yaml
+from mlipq.bench.suite import REFUSAL, Suite, find_suite, resolved
+from mlipq.settings import Content, accepted, read_yaml
 
 _KEY = "metals"
 """What no other suite has."""
@@ -78,10 +78,7 @@ def read_metals_suite(source: str | Path, **overrides: Any) -> MetalsSuite:
             name: {"name": name, **resolved(one, path.parent), **overrides} if isinstance(one, dict) else one
             for name, one in values["suites"].items()
         }
-    try:
-        return checked(MetalsSuite, Content(values, content.lines))
-    except Mistakes as mistakes:
-        raise mistakes.of(str(path), "this suite cannot be run") from None
+    return accepted(MetalsSuite, Content(values, content.lines), str(path), REFUSAL)
 
 
 def _content(path: Path) -> Content:
