@@ -28,6 +28,12 @@ class IncompleteError(MlipqError):
     exit_code = 3
 
 
+class WorkerError(MlipqError):
+    """The machine, not the work, is at fault: another one may do it (exit code 3)."""
+
+    exit_code = 3
+
+
 class LabelError(MlipqError):
     """One structure could not be labelled.
 

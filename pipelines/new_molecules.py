@@ -67,7 +67,7 @@ def run(given: argparse.Namespace) -> None:
     """Make the molecules and say what became of the attempts."""
     from generation.job import Generation, generate
 
-    from mlipq.labeling.runner import core_count
+    from mlipq.labeling.clusters.local import core_count
 
     wanted = Generation(given.dataset, given.split, given.test, given.output, given.number, given.seed, given.steps)
     with GenerationBar("structures") as bar:

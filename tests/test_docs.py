@@ -26,6 +26,8 @@ GUIDES = [
     "index.md",
     "datasets.md",
     "labeling.md",
+    "array-jobs.md",
+    "running-scheduler.md",
     "dft.md",
     "new-structures.md",
     "inspect.md",
@@ -79,12 +81,17 @@ def run_python(block: Block, names: dict[str, object]) -> Iterator[str]:
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_what_a_guide_shows_is_what_happens(guide, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    follow(guide, tmp_path, monkeypatch)
+
+
+def follow(guide: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what a page of the documentation does, in an empty folder; fail with all that differs."""
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    monkeypatch.setenv("MLIPQ_CACHE", str(tmp_path / "cache"))
-    for folder in ("datasets", "pipelines"):  # as in a checkout
-        Path(folder).symlink_to(ROOT / folder)
+    monkeypatch.setenv("MLIPQ_CACHE", str(folder / "cache"))
+    for linked in ("datasets", "pipelines"):  # as in a checkout
+        Path(linked).symlink_to(ROOT / linked)
     environment = {**os.environ, "PATH": path, "COLUMNS": "200"}
     names: dict[str, object] = {}
     problems: list[str] = []

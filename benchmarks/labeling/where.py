@@ -16,19 +16,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.harness import versions, write_results
 from benchmarks.labeling import inputs, roster
+from benchmarks.labeling.stub_task import StubTask
 from benchmarks.labeling.timed_child import TimedChild
+from mlipq.labeling.clusters.local import local_cluster
 from mlipq.labeling.finish import finish
 from mlipq.labeling.folder import OutputFolder, Plan
 from mlipq.labeling.job import Job, make_job
 from mlipq.labeling.partition import label_partition
 from mlipq.labeling.plan import make_plan
-from mlipq.labeling.runner import Report, local_cluster, run_on_cluster
+from mlipq.labeling.runner import RunWatcher, run_on_cluster
 from mlipq.labeling.sources import find_sources
 from mlipq.store import pack, read_shard, sha256_file, structure_at, write_shard
 from mlipq.structures import Structure
@@ -65,22 +66,6 @@ class Stopwatch:
     def total(self, group: str) -> float:
         """Sum the parts of one group, so far."""
         return sum(seconds for name, seconds in self.seconds.items() if name.startswith(f"{group}: "))
-
-
-@dataclass(frozen=True)
-class NoTask:
-    """A task that does nothing and reports once: what is left is Dask's."""
-
-    id: str
-
-    def done(self) -> bool:
-        """Never."""
-        return False
-
-    def run(self, report: Report) -> dict[str, Any]:
-        """Report."""
-        report({"structures": 1})
-        return {}
 
 
 def single_points(structures: Path, folder: Path) -> Seconds:
@@ -147,11 +132,11 @@ def partition_parts(folder: OutputFolder, plan: Plan, watch: Stopwatch) -> None:
 def dask_parts(tasks: int, watch: Stopwatch) -> None:
     """Start a cluster of one worker, run tasks that do nothing, stop it."""
     with ExitStack() as stack:
-        client = watch.call("start-up: cluster", stack.enter_context, local_cluster(1))
+        cluster = watch.call("start-up: cluster", stack.enter_context, local_cluster(1))
         with watch.time("start-up: a worker's imports"):
-            client.submit(importlib.import_module, "mlipq.labeling.partition").exception()
+            cluster.client.submit(importlib.import_module, "mlipq.labeling.partition").exception()
         with watch.time("Dask: scheduling"):
-            for _ in run_on_cluster([NoTask(str(number)) for number in range(tasks)], client, 1, lambda _: None):
+            for _ in run_on_cluster([StubTask(number) for number in range(tasks)], cluster, RunWatcher()):
                 pass
         watch.call("start-up: cluster", stack.close)
 

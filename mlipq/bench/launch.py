@@ -16,7 +16,10 @@ from mlipq.bench.suite import Suite, TrialSettings
 from mlipq.bench.tasks import RunTask, TrainTask, refuse_other_result
 from mlipq.bench.todo import Todo, tuned
 from mlipq.errors import IncompleteError, InputError, MlipqError
-from mlipq.labeling.runner import Report, core_count, local_cluster, run_on_cluster, run_serially
+from mlipq.labeling.clusters import Place, Profile
+from mlipq.labeling.clusters.cluster import Cluster
+from mlipq.labeling.clusters.profile import LocalProfile
+from mlipq.labeling.runner import Report, RunWatcher, run_on_cluster, run_serially
 from mlipq.store import unwritable
 from mlipq.store.commit import TEMPORARY_PREFIX
 from mlipq.training.runs.preparation import prepare
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 _LOCK = ".lock"
 
 
-class Watcher:
+class Watcher(RunWatcher):
     """Hears of a suite's progress; the base class says nothing. The command line draws it."""
 
     def preparing(self, what: str, done: int, total: int) -> None:
@@ -58,6 +61,7 @@ def run_suite(
     workers: int | None = None,
     client: "Client | None" = None,
     watcher: Watcher | None = None,
+    cluster: Profile | None = None,
 ) -> list[Result]:
     """Run everything of a suite that is not done yet.
 
@@ -75,6 +79,8 @@ def run_suite(
         A Dask client; by default a cluster is started on this machine.
     watcher
         Hears of progress.
+    cluster
+        Where to run; by default on this machine.
 
     Returns
     -------
@@ -89,11 +95,11 @@ def run_suite(
         If it was interrupted, or runs failed; the others are done.
     """
     watcher = watcher or Watcher()
+    place = Place(cluster or LocalProfile(), workers, client)
+    place.check()
     with _prepared(suite, Path(folder).absolute(), watcher) as (suite, prepared):
         todo = Todo.of(suite, prepared)
-        cores = sum(client.nthreads().values()) if client else core_count()
-        workers = workers or max(1, cores // (suite.training.threads or 1))
-        stages = _Stages(suite, prepared, workers, client, watcher)
+        stages = _Stages(suite, prepared, place, watcher)
         with stages.running():
             stages.train("pretraining", todo.pretraining)
             stages.train("tuning", todo.trials)
@@ -154,13 +160,11 @@ def _refuse_other_results(suite: Suite, prepared: Prepared) -> None:
 class _Stages:
     """What is done one after the other, and how."""
 
-    def __init__(
-        self, suite: Suite, prepared: Prepared, workers: int, client: "Client | None", watcher: Watcher
-    ) -> None:
-        self.suite, self.prepared, self.workers, self.watcher = suite, prepared, workers, watcher
+    def __init__(self, suite: Suite, prepared: Prepared, place: Place, watcher: Watcher) -> None:
+        self.suite, self.prepared, self.place, self.watcher = suite, prepared, place, watcher
         self.did = False
         self._open = ExitStack()
-        self._client = client
+        self._cluster: Cluster | None = None
 
     def train(self, stage: str, runs: Sequence[BenchRun]) -> None:
         """Train runs whose test errors nobody wants."""
@@ -208,11 +212,16 @@ class _Stages:
             )
 
     def _outcomes(self, tasks: Sequence[TrainTask]) -> Iterator[tuple[TrainTask, dict[str, Any] | Exception]]:
-        if self._client is None and self.workers == 1:
+        threads = self.suite.training.threads or 1
+        if self.place.is_here and self.place.local_workers(threads) == 1:
             return _serially(tasks, self.watcher.progress)
-        if self._client is None:
-            self._client = self._open.enter_context(local_cluster(self.workers))
-        outcomes = run_on_cluster(tasks, self._client, self.workers, self.watcher.progress)
+        if self._cluster is None:
+            opened = self.place.opened(self.place.local_workers(threads), self.prepared.folder / "logs", threads)
+            self._cluster = self._open.enter_context(opened)
+            from mlipq.labeling.monitoring import log_workers  # which imports Dask
+
+            log_workers(self._cluster.client, self.prepared.folder / "logs" / "workers")
+        outcomes = run_on_cluster(tasks, self._cluster, self.watcher)
         return cast(Iterator[tuple[TrainTask, dict[str, Any] | Exception]], outcomes)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlipq.cli.options import argument, examples, option
+from mlipq.cli.options import Cluster, Scheduler, argument, cluster_of, examples, option
 from mlipq.cli.output import JSON_OPTION, counted, print_json
 from mlipq.errors import InputError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlipq.bench.report.build import SuiteReport
     from mlipq.bench.report.comparisons import Comparison
     from mlipq.bench.suite import Suite
+    from mlipq.labeling.clusters import Profile
 
 SuiteName = Annotated[str, argument("YAML of a suite, or one that comes with mlipq: quick, qm7 …", "SUITE")]
 Output = Annotated[Path | None, option("Folder of the suite; default runs/NAME.", "--output", "-o", metavar="FOLDER")]
@@ -34,6 +35,7 @@ def add_verbs(app: typer.Typer) -> None:
             "mlipq bench quick",
             "mlipq bench my-suite.yaml --dry-run",
             "mlipq bench qm7 -o runs/qm7 --seeds 5 --workers 2",
+            "mlipq bench qm7 --cluster slurm.yaml",
         ),
         short_help="Compare training with and without xTB labels, fairly.",
     )(bench)
@@ -45,6 +47,8 @@ def bench(
     seeds: Seeds = None,
     sizes: Sizes = None,
     modes: Modes = None,
+    cluster: Cluster = None,
+    scheduler: Scheduler = None,
     workers: Workers = None,
     dry_run: DryRun = False,
     as_json: bool = JSON_OPTION,
@@ -60,16 +64,19 @@ def bench(
     overrides = _overrides(seeds, sizes, modes)
     if workers is not None and workers < 1:
         raise InputError(f"--workers: expected 1 or more runs at a time, got {workers}")
+    place = cluster_of(cluster, scheduler)
     folder = output or Path("runs") / find_suite(suite).stem
     if not looks_at_metals(suite):
-        _bench(read_suite(suite, **overrides), folder, workers, dry_run, as_json)
+        _bench(read_suite(suite, **overrides), folder, workers, place, dry_run, as_json)
     elif dry_run:
         raise InputError(f"--dry-run: not for {suite}, which is made of suites; make it with one of these")
     else:
-        _look_at_metals(read_metals_suite(suite, **overrides), folder, workers, as_json)
+        _look_at_metals(read_metals_suite(suite, **overrides), folder, workers, place, as_json)
 
 
-def _bench(suite: "Suite", folder: Path, workers: int | None, dry_run: bool, as_json: bool) -> None:
+def _bench(
+    suite: "Suite", folder: Path, workers: int | None, place: "Profile | None", dry_run: bool, as_json: bool
+) -> None:
     from mlipq.bench.launch import check_suite, run_suite
     from mlipq.cli.bench_progress import BenchProgress
 
@@ -77,14 +84,16 @@ def _bench(suite: "Suite", folder: Path, workers: int | None, dry_run: bool, as_
         if dry_run:
             todo = check_suite(suite, folder, progress)
         else:
-            run_suite(suite, folder, workers, watcher=progress)
+            run_suite(suite, folder, workers, watcher=progress, cluster=place)
     if dry_run:
         _print_plan(suite.title, folder, todo, as_json)
     else:
         _print_results(folder, progress.did_nothing, as_json)
 
 
-def _look_at_metals(suite: "MetalsSuite", folder: Path, workers: int | None, as_json: bool) -> None:
+def _look_at_metals(
+    suite: "MetalsSuite", folder: Path, workers: int | None, place: "Profile | None", as_json: bool
+) -> None:
     from mlipq.bench.latent.comparison import score_rows
     from mlipq.bench.latent.launch import run_metals
     from mlipq.bench.report import build_report, write_report
@@ -92,7 +101,7 @@ def _look_at_metals(suite: "MetalsSuite", folder: Path, workers: int | None, as_
     from mlipq.cli.bench_progress import BenchProgress
 
     with BenchProgress() as progress:
-        metals = run_metals(suite, folder, workers, watcher=progress)
+        metals = run_metals(suite, folder, workers, watcher=progress, cluster=place)
     page = folder / "report.html"
     write_report(build_report([folder]), page)
     if as_json:

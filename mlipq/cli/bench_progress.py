@@ -8,10 +8,10 @@ from typing import Any
 from mlipq.bench.launch import Watcher
 from mlipq.bench.plan import BenchRun
 from mlipq.cli.output import counted
-from mlipq.cli.progress import RATE_WINDOW, Bar, duration
+from mlipq.cli.progress import RATE_WINDOW, TasksBar, duration
 
 
-class BenchProgress(Bar, Watcher):
+class BenchProgress(TasksBar, Watcher):
     """How a suite gets on: runs done, steps a second of all of them together, and the time left."""
 
     def __init__(self) -> None:

@@ -5,14 +5,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from mlipq.cli.output import counted
-from mlipq.cli.progress import RATE_WINDOW, Bar, duration, per_second
+from mlipq.cli.progress import RATE_WINDOW, TasksBar, duration, per_second
 from mlipq.labeling.run import Watcher
 
 if TYPE_CHECKING:
     from mlipq.labeling.folder import Plan
 
 
-class JobProgress(Bar, Watcher):
+class JobProgress(TasksBar, Watcher):
     """How a labeling job gets on."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The verb ``label``: plan, partition and finish in one, on all cores of this machine."""
+"""The verb ``label``: plan, partition and finish in one, on all cores of this machine or on a cluster."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,9 @@ from mlipq.errors import InputError
 
 if TYPE_CHECKING:
     from mlipq.cli.job_progress import JobProgress
+    from mlipq.labeling.clusters import Profile
     from mlipq.labeling.folder import OutputFolder
+    from mlipq.labeling.job import Job
     from mlipq.store import Manifest
 
 Retry = Annotated[
@@ -25,6 +27,7 @@ def add_verbs(app: typer.Typer) -> None:
     epilog = options.examples(
         "mlipq label molecules.extxyz.gz 'more/*.xyz' -o out",
         "mlipq label job.yaml",
+        "mlipq label job.yaml --cluster slurm.yaml",
         "mlipq label out --labeler pbe -o out-pbe",
         "mlipq label out --retry timeout --time-limit 600",
     )
@@ -45,6 +48,8 @@ def label(
     labeler: options.Labeler = None,
     accuracy: options.Accuracy = None,
     electronic_temperature: options.Temperature = None,
+    cluster: options.Cluster = None,
+    scheduler: options.Scheduler = None,
     workers: options.Workers = None,
     time_limit: options.TimeLimit = None,
     memory_limit: options.MemoryLimit = None,
@@ -53,7 +58,7 @@ def label(
     strict: options.Strict = False,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Label structures with GFN1-xTB, or by --labeler pbe with PBE/def2-SVP, on all cores of this machine.
+    """Label structures with GFN1-xTB, or by --labeler pbe with PBE/def2-SVP, on all cores of this machine or on a cluster.
 
     Run the same command again to go on after an interruption; of a job that was planned, the output folder alone will
     do:  mlipq label out
@@ -64,22 +69,29 @@ def label(
     planned = len(inputs) == 1 and output is None and (Path(inputs[0]) / "plan.json").exists()
     if dry_run and planned:
         raise InputError(f"{inputs[0]} was planned before, there is nothing to predict; see:  mlipq status {inputs[0]}")
+    place = options.cluster_of(cluster, scheduler)
     with JobProgress() as progress:
         if planned:
-            folder, manifest = _go_on(Path(inputs[0]), ctx.params, again, progress)
+            folder, manifest = _go_on(Path(inputs[0]), ctx.params, again, progress, place)
         elif dry_run:
             job, base = options.job_of(inputs, ctx.params)
-            summary.print_estimate(job, base, progress, as_json)
+            summary.print_estimate(job, base, progress, as_json, _most_workers(job, base, place))
             return
         else:
-            folder, manifest = _begin(inputs, ctx.params, again, progress)
-    summary.print_summary(folder, manifest, as_json, progress.did_nothing)
+            folder, manifest = _begin(inputs, ctx.params, again, progress, place)
+    summary.print_summary(folder, manifest, as_json, progress.did_nothing, progress.were_set_aside)
     if strict and manifest.failures:
         raise typer.Exit(1)
 
 
+def _most_workers(job: "Job", base: Path, place: "Profile | None") -> int | None:
+    from mlipq.labeling.clusters import Place, read_profile
+
+    return Place(place or read_profile(job.cluster, base), job.workers).most_workers()
+
+
 def _go_on(
-    path: Path, parameters: dict[str, Any], again: list[str], progress: "JobProgress"
+    path: Path, parameters: dict[str, Any], again: list[str], progress: "JobProgress", place: "Profile | None"
 ) -> tuple["OutputFolder", "Manifest"]:
     from mlipq.labeling.folder import OutputFolder
     from mlipq.labeling.run import resume_job
@@ -87,11 +99,11 @@ def _go_on(
     folder = OutputFolder(path)
     limits, workers = options.running_of(path, parameters)
     _warn_of_unknown(again, folder, progress)
-    return folder, resume_job(folder, limits, workers, retry=again, watcher=progress)
+    return folder, resume_job(folder, limits, workers, retry=again, watcher=progress, cluster=place)
 
 
 def _begin(
-    inputs: list[str], parameters: dict[str, Any], again: list[str], progress: "JobProgress"
+    inputs: list[str], parameters: dict[str, Any], again: list[str], progress: "JobProgress", place: "Profile | None"
 ) -> tuple["OutputFolder", "Manifest"]:
     from mlipq.labeling.folder import OutputFolder
     from mlipq.labeling.run import run_job
@@ -99,7 +111,7 @@ def _begin(
     job, base = options.job_of(inputs, parameters)
     folder = OutputFolder(base / job.output)
     _warn_of_unknown(again, folder, progress)
-    return folder, run_job(job, base, retry=again, watcher=progress)
+    return folder, run_job(job, base, retry=again, watcher=progress, cluster=place)
 
 
 def _warn_of_unknown(again: list[str], folder: "OutputFolder", progress: "JobProgress") -> None:

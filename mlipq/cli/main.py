@@ -86,7 +86,7 @@ for module in (
 
 def main() -> None:
     """Run the command line; what goes wrong is one message and an exit code, never a traceback."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's warning is like Ctrl-C
+    signal.signal(signal.SIGTERM, _end)
     # users have no use for the place
     warnings.formatwarning = lambda message, *place: f"mlipq: warning: {printable(str(message))}\n"
     try:
@@ -107,6 +107,12 @@ def main() -> None:
     if code == _INTERRUPTED:
         code = _complain("interrupted; the same command goes on from here", 3)
     sys.exit(code)
+
+
+def _end(*_: object) -> None:
+    """Take a scheduler's warning like Ctrl-C; it may come again while this process ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _complain(message: str, code: int, show: Callable[[], None] | None = None) -> int:

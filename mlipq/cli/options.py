@@ -10,6 +10,7 @@ import typer
 from mlipq.errors import InputError
 
 if TYPE_CHECKING:
+    from mlipq.labeling.clusters import Profile
     from mlipq.labeling.job import Job, Limits
 
 
@@ -50,6 +51,13 @@ Format = Annotated[str | None, option("Of the shards; default zarr.", "--format"
 Labeler = Annotated[str | None, option("Method: GFN1-xTB, or PBE/def2-SVP by PySCF; default gfn1.", metavar="gfn1|pbe")]
 Accuracy = Annotated[float | None, option("tblite's accuracy, smaller is tighter; default 1.0.")]
 Temperature = Annotated[float | None, option("In K; default 300.")]
+Cluster = Annotated[
+    str | None,
+    option(
+        "Where to run: a cluster profile, as slurm.yaml; default this machine, or as the job says.", metavar="PROFILE"
+    ),
+]
+Scheduler = Annotated[str | None, option("A Dask scheduler that runs already, as tls://host:8786.", metavar="ADDRESS")]
 Workers = Annotated[int | None, option("Processes; default one a core.")]
 TimeLimit = Annotated[
     float | None, option("Seconds that any structure may take; default by its size, at least 60.", metavar="<seconds>")
@@ -89,6 +97,11 @@ _RUNNING = {"workers", "time_limit", "memory_limit"}
 """What may change from one run of a job to the next: the dataset does not depend on it."""
 
 
+def is_planned(inputs: list[str], output: Path | None) -> bool:
+    """True where the one input is the output folder of a job, to go on with."""
+    return len(inputs) == 1 and output is None and (Path(inputs[0]) / "plan.json").exists()
+
+
 def job_of(inputs: list[str], parameters: Mapping[str, Any]) -> tuple["Job", Path]:
     """Make a job of the command line, or of the YAML that it names with the command line on top.
 
@@ -122,6 +135,23 @@ def job_of(inputs: list[str], parameters: Mapping[str, Any]) -> tuple["Job", Pat
     if "output" not in content:
         raise InputError("where to? Name an output folder:  mlipq label FILES -o out")
     return make_job({**content, "inputs": inputs}, "command line", names), Path()
+
+
+def cluster_of(cluster: str | None, scheduler: str | None) -> "Profile | None":
+    """Return the cluster that the options name, if they name one.
+
+    Raises
+    ------
+    InputError
+        If they name two, or one that cannot be.
+    """
+    from mlipq.labeling.clusters import read_profile, scheduler_at
+
+    if cluster and scheduler:
+        raise InputError("--cluster and --scheduler both say where to run; give one of them")
+    if scheduler:
+        return scheduler_at(scheduler)
+    return read_profile(cluster) if cluster else None
 
 
 def running_of(folder: Path, parameters: Mapping[str, Any]) -> tuple["Limits", int | None]:

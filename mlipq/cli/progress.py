@@ -64,6 +64,26 @@ class Bar:
         self._console.print(printable(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
+class TasksBar(Bar):
+    """How tasks get on that workers do."""
+
+    def __init__(self, doing: str) -> None:
+        super().__init__(doing)
+        self.were_set_aside: list[str] = []
+        self._workers = 1
+
+    def workers(self, count: int) -> None:
+        """So many workers are there now."""
+        if bool(count) != bool(self._workers):
+            self.say("workers are here" if count else "waiting for workers")
+        self._workers = count
+
+    def set_aside(self, reason: str) -> None:
+        """A worker gets no more work."""
+        self.were_set_aside.append(reason)
+        self.say(f"worker set aside: {reason}", style="yellow")
+
+
 class _BarAndText(Progress):
     """A bar, and lines of text below it."""
 

@@ -1,5 +1,6 @@
 """What a job says at its end, and what it would take."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,40 +23,54 @@ def plan_rows(planned: "Plan") -> dict[str, Any]:
     }
 
 
-def print_estimate(job: "Job", base: Path, progress: "JobProgress", as_json: bool) -> None:
-    """Print what a job would take."""
+def print_estimate(job: "Job", base: Path, progress: "JobProgress", as_json: bool, workers: int | None = None) -> None:
+    """Print what a job would take, on so many workers where it is not this machine that does the work."""
     from mlipq.cli.progress import duration
     from mlipq.labeling.estimate import estimate
 
-    planned, found = estimate(job, base, progress.planning)
+    planned, found = estimate(job, base, progress.planning, workers)
     if as_json:
-        print_json({**found, "counts": planned.counts, "structures": planned.n_structures})
+        print_json({**vars(found), "counts": planned.counts, "structures": planned.n_structures})
         return
+    timed = counted(found.timed, "structure") + " of yours" if found.timed else "a reference molecule"
     rows = {
         **plan_rows(planned),
-        "core-hours": f"{found['core_seconds'] / 3600:.2g}",
-        "wall time": f"{duration(found['wall_seconds'])} on {counted(found['workers'], 'worker')}",
-        "shards": f"{found['shards']:,}, about {found['bytes'] / 1e6:,.2g} MB",
-        "BLAS": found["blas"],
+        "core-hours": f"{found.core_seconds / 3600:.2g}, as this machine takes for {timed}",
+        "wall time": f"{duration(found.wall_seconds)} on {counted(found.workers, 'worker')}",
+        "shards": f"{found.shards:,}, about {_megabytes(found.bytes)}",
+        "disk": f"about {_megabytes(found.disk_bytes)} in {found.files:,} files and folders",
+        "BLAS": found.blas,
     }
     print_table("dry run: nothing was written", rows)
 
 
-def print_summary(folder: "OutputFolder", manifest: "Manifest", as_json: bool, did_nothing: bool = False) -> None:
-    """Print what a finished job made."""
+def print_summary(
+    folder: "OutputFolder",
+    manifest: "Manifest",
+    as_json: bool,
+    did_nothing: bool = False,
+    set_aside: Sequence[str] = (),
+) -> None:
+    """Print what a finished job made, and which workers were set aside in making it."""
     summary = _summary(folder, manifest)
     if as_json:
-        print_json({**summary, "did_nothing": did_nothing})
+        print_json({**summary, "did_nothing": did_nothing, "set_aside": list(set_aside)})
         return
     if did_nothing:
         print(f"{folder.path} is already labelled; there was nothing to do")
     print_table(str(folder.path), _summary_rows(summary, folder.plan()))
+    for reason in set_aside:
+        print(f"Worker set aside:       {reason}")
     if manifest.failures:
         print(f"Why structures failed:  mlipq info {folder.path} --failures")
     if manifest.n_structures:
         print(f"Use it in Python:       ds = mlipq.open_dataset({str(folder.path)!r}); ds[0]")
     else:
         print("No structure was labelled")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.{1 if size < 1e7 else 0}f} MB"
 
 
 def _summary(folder: "OutputFolder", manifest: "Manifest") -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """Label structures in a killable child."""
 
 import os
+import sys
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from mlipq.errors import LabelError, MlipqError
+from mlipq.errors import LabelError, WorkerError
 from mlipq.labeling.job import LabelerSettings, Limits
 from mlipq.process import Arrays, Child, ChildDied, ChildTimeout, Request
 from mlipq.schema import ArraySpec
@@ -62,7 +63,7 @@ class Labeler(Protocol):
         ...
 
 
-class ChildStartError(MlipqError):
+class ChildStartError(WorkerError):
     """No working labeling child could be started on this machine."""
 
     exit_code = 1
@@ -212,14 +213,31 @@ def _outcome(answer: dict[str, Any], labels: Arrays) -> Labelled:
 
 
 def memory_share() -> int:
-    """Bytes of memory that this machine, or this process's control group, has for each core; at least 2 GiB.
+    """Bytes of memory that this machine, or this process's control groups, have for each core that it may use; at least 2 GiB.
 
     Less would stop the largest molecules, which few workers meet at once.
     """
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):  # no control group, or "max"
-        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return int(max(total // (os.cpu_count() or 1), 2 << 30))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(max(min(total, *_control_group_limits()) // cores, 2 << 30))
+
+
+def _control_group_limits() -> Iterator[int]:
+    """Memory limits of the control groups that this process is in, of either version, from the innermost outwards."""
+    yield sys.maxsize
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "":
+                root, file = Path("/sys/fs/cgroup"), "memory.max"
+            elif "memory" in controllers.split(","):
+                root, file = Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
+            else:
+                continue
+            group = root / path.lstrip("/")
+            for folder in (group, *group.parents):
+                with suppress(OSError, ValueError):  # not there, or "max"
+                    yield int((folder / file).read_text())
 
 
 _kept: dict[tuple[LabelerSettings, Limits], LabelingChild] = {}

@@ -1,14 +1,17 @@
 """The output folder of a labeling job: what lies where, and what is done, from the files alone."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from mlipq.errors import CheckError, InputError
 from mlipq.store import strict_json
@@ -43,10 +46,9 @@ class PlannedInput(BaseModel):
     sha256: str
 
 
-class PlannedPartition(BaseModel):
-    """One packed input partition."""
-
-    model_config = ConfigDict(extra="forbid")
+@checked_dataclass(slots=True, frozen=True, config=ConfigDict(extra="forbid"))
+class PlannedPartition:
+    """One packed input partition; a third of a model's memory, as every worker holds all of them."""
 
     index: int
     n_structures: int
@@ -142,7 +144,7 @@ class OutputFolder:
         return self.inputs / f"part-{index:05d}.zarr.zip"
 
     def sidecar_file(self, index: int) -> Path:
-        return self.shards / f"part-{index:05d}.json"
+        return self.shards / _sidecar_name(index)
 
     def shard_file(self, index: int, form: str) -> Path:
         return self.shards / f"part-{index:05d}{SUFFIX[form]}"
@@ -163,7 +165,12 @@ class OutputFolder:
                     path.unlink(missing_ok=True)
 
     def plan(self) -> Plan:
-        """Read the plan.
+        """Read the plan; one that this process has read before is not read again while the file is the same.
+
+        Returns
+        -------
+        Plan
+            Shared by all who ask: not to be changed.
 
         Raises
         ------
@@ -176,34 +183,56 @@ class OutputFolder:
             raise InputError(
                 f"{self.path}: no plan.json here; begin with: mlipq label FILES -o {self.path}  (or mlipq plan)"
             )
-        try:
-            return Plan.model_validate_json(self.plan_file.read_bytes())
-        except ValidationError as error:
-            raise CheckError(
-                f"{self.plan_file}: damaged ({error.error_count()} problems, first: {error.errors()[0]['msg']})"
-            ) from None
+        status = self.plan_file.stat()
+        return _read_plan(self.plan_file, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def sidecar(self, index: int) -> Sidecar | None:
         """Return the sidecar of a partition that is done, else ``None``: shard and sidecar exist and the size agrees."""
-        try:
-            data = self.sidecar_file(index).read_bytes()
-            strict_json.loads(data)
-            sidecar = Sidecar.model_validate_json(data)
-            agrees = (self.shards / sidecar.file).stat().st_size == sidecar.bytes
-        except (OSError, ValueError):  # ValidationError is one
-            return None
-        return sidecar if agrees else None
+        return _sidecar(str(self.shards), index)
 
     def missing(self, plan: Plan) -> list[int]:
         """Partitions that are not done."""
-        return [partition.index for partition in plan.partitions if self.sidecar(partition.index) is None]
+        done = {sidecar.index for sidecar in self.sidecars(plan)}
+        return [partition.index for partition in plan.partitions if partition.index not in done]
 
     def sidecars(self, plan: Plan) -> Iterator[Sidecar]:
         """The sidecars of all partitions that are done, in order."""
+        folder = str(self.shards)
+        try:
+            there = {entry.name for entry in os.scandir(folder)}  # to ask for each is slow on a network file system
+        except OSError:
+            return
         for partition in plan.partitions:
-            sidecar = self.sidecar(partition.index)
-            if sidecar is not None:
+            if _sidecar_name(partition.index) in there and (sidecar := _sidecar(folder, partition.index)) is not None:
                 yield sidecar
+
+
+@lru_cache(maxsize=1)
+def _read_plan(path: Path, inode: int, size: int, modified: int) -> Plan:
+    """Read a plan; what tells whether the file has changed is for the cache alone."""
+    try:
+        return Plan.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CheckError(
+            f"{path}: damaged ({error.error_count()} problems, first: {error.errors()[0]['msg']})"
+        ) from None
+
+
+def _sidecar_name(index: int) -> str:
+    return f"part-{index:05d}.json"
+
+
+def _sidecar(folder: str, index: int) -> Sidecar | None:
+    """Read a sidecar whose shard is there; by plain strings, as Path would take half of the time, and a job has 100,000."""
+    try:
+        with open(f"{folder}/{_sidecar_name(index)}", "rb", buffering=0) as file:
+            data = file.read()
+        strict_json.loads(data)
+        sidecar = Sidecar.model_validate_json(data)
+        size = os.stat(f"{folder}/{sidecar.file}").st_size  # noqa: PTH116 - see above
+    except (OSError, ValueError):  # ValidationError is one
+        return None
+    return sidecar if (sidecar.index, sidecar.bytes) == (index, size) else None
 
 
 def plan_digest(plan: Plan) -> dict[str, Any]:

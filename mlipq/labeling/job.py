@@ -185,7 +185,8 @@ class Job(_Record):
     augment: Augmentation | None = None
     """Structures to make of those of the inputs."""
     format: Literal["zarr", "h5"] = "zarr"
-    cluster: Literal["local"] = "local"
+    cluster: str = "local"
+    """Name or file of a cluster profile."""
     workers: int | None = Field(default=None, ge=1)
     """Processes; by default one a core."""
     limits: Limits = Limits()

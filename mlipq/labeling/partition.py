@@ -1,7 +1,7 @@
 """Label one packed partition and commit it: the unit of work, on one core, of every way to run a job."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlipq.errors import CheckError, InputError, LabelError
+from mlipq.errors import CheckError, InputError, LabelError, WorkerError
 from mlipq.labeling.child import Labeler, LabelingChild, Labelled, worker_child
 from mlipq.labeling.folder import OutputFolder, Plan, Sidecar, differences
 from mlipq.labeling.job import LABELERS, LabelerSettings, Limits
@@ -84,7 +84,7 @@ def label_partition(
     """
     earlier = folder.sidecar(index)
     retry = set(retry)
-    if earlier is not None and retry.isdisjoint(failure.error for failure in earlier.failures):
+    if earlier is not None and is_final(earlier, retry):
         return earlier
     packed = _packed(folder, plan, index)
     structures = {identity_hex(words): structure_at(packed, row) for row, words in enumerate(packed.arrays["identity"])}
@@ -205,16 +205,39 @@ class PartitionTask:
     def done(self) -> bool:
         """True where the shard stands and holds no failure that is to be tried again."""
         sidecar = OutputFolder(self.path).sidecar(self.index)
-        return sidecar is not None and self.retry.isdisjoint(failure.error for failure in sidecar.failures)
+        return sidecar is not None and is_final(sidecar, self.retry)
 
     def run(self, report: Report) -> dict[str, Any]:
         """Label it in this process's child."""
         folder = OutputFolder(self.path)
-        plan = folder.plan()
-        child = worker_child(labeler_settings(folder, plan), self.limits)
+        plan, settings = self._planned(folder)
+        child = worker_child(settings, self.limits)
         greeting = child.start()
         sidecar = label_partition(folder, plan, self.index, child, self.retry, report)
         return {"index": self.index, "bytes": sidecar.bytes, "blas": greeting["blas"], "warning": greeting["warning"]}
+
+    def _planned(self, folder: OutputFolder) -> tuple[Plan, LabelerSettings]:
+        """Read the plan, which whoever made this task has read before.
+
+        Raises
+        ------
+        WorkerError
+            If it is not there, or the software differs, seen from this machine.
+        """
+        if not folder.plan_file.is_file():
+            raise WorkerError(
+                f"{self.path} is not there: the output folder must lie on a file system that all workers share"
+            )
+        plan = folder.plan()
+        try:
+            return plan, labeler_settings(folder, plan)
+        except InputError as error:
+            raise WorkerError(str(error)) from None
+
+
+def is_final(sidecar: Sidecar, retry: Set[str]) -> bool:
+    """True where no structure of a done partition failed for a reason that is to be tried again."""
+    return retry.isdisjoint(failure.error for failure in sidecar.failures)
 
 
 def labeler_settings(folder: OutputFolder, plan: Plan) -> LabelerSettings:

@@ -2,19 +2,22 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 
 from mlipq.errors import IncompleteError
+from mlipq.labeling.clusters import Place, Profile, read_profile
+from mlipq.labeling.clusters.cluster import Cluster
+from mlipq.labeling.clusters.profile import LocalProfile
 from mlipq.labeling.finish import finish, finished, spans
 from mlipq.labeling.folder import OutputFolder, Plan
 from mlipq.labeling.job import Job, Limits
-from mlipq.labeling.partition import PartitionTask, labeler_settings
+from mlipq.labeling.partition import PartitionTask, is_final, labeler_settings
 from mlipq.labeling.plan import make_plan
-from mlipq.labeling.runner import core_count, local_cluster, run_on_cluster
+from mlipq.labeling.runner import RunWatcher, run_on_cluster
 from mlipq.labeling.sources import MemorySource, Source, find_sources
 from mlipq.store import Manifest, unwritable
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mlipq")
 
 
-class Watcher:
+class Watcher(RunWatcher):
     """Hears of a job's progress; the base class says nothing. The command line draws it."""
 
     def planning(self, read: int) -> None:
@@ -32,9 +35,6 @@ class Watcher:
 
     def planned(self, plan: Plan, missing: list[int], dashboard: str) -> None:
         """Labeling begins; ``missing`` partitions are to be done."""
-
-    def progress(self, message: dict[str, Any]) -> None:
-        """Structures, atoms, failures and predicted seconds done since the last call."""
 
     def nothing_to_do(self) -> None:
         """Everything was labelled before."""
@@ -50,6 +50,7 @@ def run_job(
     atoms: Iterable[Atoms] | None = None,
     retry: Iterable[str] = (),
     watcher: Watcher | None = None,
+    cluster: Profile | None = None,
 ) -> Manifest:
     """Label everything that a job names; go on where an earlier run of the same job stopped.
 
@@ -60,13 +61,15 @@ def run_job(
     base
         Folder that its relative paths count from.
     client
-        A Dask client; by default a local cluster is started and stopped.
+        A Dask client; by default the job's cluster is started and stopped.
     atoms
         Structures in memory, in place of the job's inputs.
     retry
         Failure classes to try again.
     watcher
         Hears of progress.
+    cluster
+        In place of the one that the job names.
 
     Returns
     -------
@@ -81,10 +84,12 @@ def run_job(
         If partitions are missing at the end.
     """
     watcher = watcher or Watcher()
+    place = Place(cluster or read_profile(job.cluster, base), job.workers, client)
+    place.check()
     folder = OutputFolder(base / job.output)
     sources: list[Source] = find_sources(job, base) if atoms is None else [MemorySource(atoms, job.read_options())]
     plan = make_plan(sources, job, folder, watcher.planning)
-    return _complete(folder, plan, job.limits, job.workers, client, frozenset(retry), watcher)
+    return _complete(folder, plan, job.limits, place, frozenset(retry), watcher)
 
 
 def resume_job(
@@ -94,6 +99,7 @@ def resume_job(
     client: "Client | None" = None,
     retry: Iterable[str] = (),
     watcher: Watcher | None = None,
+    cluster: Profile | None = None,
 ) -> Manifest:
     """Go on with a job that was planned, without its inputs: their structures are packed in the output folder.
 
@@ -103,39 +109,34 @@ def resume_job(
         Output folder of the job.
     limits
         What one structure may use; the defaults where not given.
-    workers, client, retry, watcher
-        As for :func:`run_job`.
+    workers, client, retry, watcher, cluster
+        As for :func:`run_job`; without a cluster, on this machine.
     """
     plan = folder.plan()
-    return _complete(folder, plan, limits or Limits(), workers, client, frozenset(retry), watcher or Watcher())
+    place = Place(cluster or LocalProfile(), workers, client)
+    return _complete(folder, plan, limits or Limits(), place, frozenset(retry), watcher or Watcher())
 
 
 def _complete(
-    folder: OutputFolder,
-    plan: Plan,
-    limits: Limits,
-    workers: int | None,
-    client: "Client | None",
-    retry: frozenset[str],
-    watcher: Watcher,
+    folder: OutputFolder, plan: Plan, limits: Limits, place: Place, retry: frozenset[str], watcher: Watcher
 ) -> Manifest:
     """Label what is missing or to be tried again, then finish."""
     labeler_settings(folder, plan)  # refuses software that labels otherwise, before a cluster starts
-    if workers is None:
-        workers = sum(client.nthreads().values()) if client is not None else core_count()
     longest_first = sorted(plan.partitions, key=lambda partition: -partition.seconds)
-    tasks = [PartitionTask(folder.path.resolve(), partition.index, limits, retry) for partition in longest_first]
-    tasks = [task for task in tasks if not task.done()]
+    done = {sidecar.index for sidecar in folder.sidecars(plan) if is_final(sidecar, retry)}
+    path = folder.path.resolve()
+    tasks = [PartitionTask(path, each.index, limits, retry) for each in longest_first if each.index not in done]
     if not tasks and (manifest := finished(folder, plan)) is not None:
         watcher.nothing_to_do()
         return manifest
     with _logging_to(folder):
         if tasks:
-            _label(plan, tasks, max(1, min(workers, len(tasks))), client, watcher)
+            with place.opened(len(tasks), folder.logs.resolve()) as cluster:
+                _label(folder, plan, tasks, cluster, watcher)
         return finish(folder)
 
 
-def _label(plan: Plan, tasks: list[PartitionTask], workers: int, client: "Client | None", watcher: Watcher) -> None:
+def _label(folder: OutputFolder, plan: Plan, tasks: list[PartitionTask], cluster: Cluster, watcher: Watcher) -> None:
     """Run the tasks on a cluster.
 
     Raises
@@ -143,15 +144,20 @@ def _label(plan: Plan, tasks: list[PartitionTask], workers: int, client: "Client
     IncompleteError
         If some could not be done, with what went wrong.
     """
+    from mlipq.labeling.monitoring import log_workers, monitored
+
     failed: dict[int, Exception] = {}
     warned = {""}
-    with nullcontext(client) if client is not None else local_cluster(workers) as used:
-        watcher.planned(plan, [task.index for task in tasks], used.dashboard_link)
-        log.info("labeling %d partitions of %d; dashboard %s", len(tasks), len(plan.partitions), used.dashboard_link)
-        for task, outcome in run_on_cluster(tasks, used, workers, watcher.progress):
+    dashboard = cluster.client.dashboard_link
+    log_workers(cluster.client, folder.logs.resolve() / "workers")
+    watcher.planned(plan, [task.index for task in tasks], dashboard)
+    log.info("labeling %d partitions of %d; dashboard %s", len(tasks), len(plan.partitions), dashboard)
+    with monitored(folder.logs / "status.json", len(tasks), dashboard, watcher) as status:
+        for task, outcome in run_on_cluster(tasks, cluster, status):
             assert isinstance(task, PartitionTask)
             if isinstance(outcome, Exception) and task.done():
-                continue  # another run of this job did it meanwhile
+                outcome = {"index": task.index, "warning": ""}  # another run of this job did it meanwhile
+            status.ended(isinstance(outcome, Exception))
             if isinstance(outcome, Exception):
                 failed[task.index] = outcome
                 log.error("partition %d: %s", task.index, outcome)
@@ -160,11 +166,12 @@ def _label(plan: Plan, tasks: list[PartitionTask], workers: int, client: "Client
             if outcome["warning"] not in warned:
                 warned.add(outcome["warning"])
                 watcher.warn(outcome["warning"])
-    if failed:
-        reasons = "\n".join(f"  {index}: {error}" for index, error in sorted(failed.items())[:10])
-        raise IncompleteError(
-            f"partitions not labelled: {spans(list(failed))}\n{reasons}\nRun the same command again to go on; the log is logs/label.log"
-        )
+        if failed:
+            reasons = "\n".join(f"  {index}: {error}" for index, error in sorted(failed.items())[:10])
+            raise IncompleteError(
+                f"partitions not labelled: {spans(list(failed))}\n{reasons}\n"
+                "Run the same command again to go on; the log is logs/label.log, those of the workers are in logs/workers"
+            )
 
 
 class _LogFile(logging.FileHandler):

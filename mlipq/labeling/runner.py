@@ -1,36 +1,36 @@
 """Run independent tasks on a Dask cluster, or one after the other; it knows tasks, not chemistry.
 
 Dask moves task descriptions out and short summaries back: a few futures for each worker are under way at a time, and
-nothing heavy is in the graph.
+nothing heavy is in the graph. What happens to a worker is no task's fault: the task goes to another one.
 """
 
-import logging
-import signal
-import sys
+import itertools
+import os
+import socket
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
+from concurrent.futures import CancelledError
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlipq.errors import MlipqError
+from mlipq.errors import IncompleteError, MlipqError, WorkerError
+from mlipq.labeling.clusters.cluster import Cluster
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
 FUTURES_PER_WORKER = 4
 ATTEMPTS = 3
 """A task whose worker died this often is given up in this round."""
+STRIKES = 2
+"""A worker that fails this often is set aside."""
+SCHEDULER_PATIENCE = 60.0
+"""Seconds that a scheduler may be out of reach."""
+_LOOK = 1.0
+"""Seconds between two looks at the cluster while nothing comes back."""
 
 TOPIC = "mlipq-progress"
-
-DASK_SETTINGS = {
-    "distributed.scheduler.work-stealing-interval": "100ms",  # the least partitions take a quarter of a second
-    "distributed.worker.profile.enabled": False,  # 100 times a second it would see the worker wait for its child
-    "distributed.admin.tick.interval": "500ms",
-    "distributed.admin.system-monitor.interval": "2s",
-}
-"""With Dask's defaults, looking on takes 3 to 4 % of the cores that are to label."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -48,12 +48,36 @@ class Task(Protocol):
         ...
 
     def run(self, report: Report) -> dict[str, Any]:
-        """Do it; return a short summary. ``report`` takes small dicts about progress."""
+        """Do it; return a short summary. ``report`` takes small dicts about progress.
+
+        Raises :class:`~mlipq.errors.WorkerError` where this machine, not the task, is at fault.
+        """
         ...
 
 
 class TaskError(Exception):
     """A task failed; the message is its own."""
+
+
+class RunWatcher:
+    """Hears how a run of tasks gets on; the base class says nothing."""
+
+    def progress(self, message: dict[str, Any]) -> None:
+        """What a task reports while it runs."""
+
+    def workers(self, count: int) -> None:
+        """So many workers are there now."""
+
+    def set_aside(self, reason: str) -> None:
+        """A worker failed repeatedly and gets no more work: which one, where, and why."""
+
+
+class _WorkerDied(Exception):
+    """A task's worker died, or the scheduler forgot the task."""
+
+
+Outcome = dict[str, Any] | Exception
+"""A task's summary, or what ended it."""
 
 
 def run_serially(tasks: Sequence[Task], report: Report) -> Iterator[tuple[Task, dict[str, Any]]]:
@@ -63,58 +87,208 @@ def run_serially(tasks: Sequence[Task], report: Report) -> Iterator[tuple[Task, 
             yield task, task.run(report)
 
 
-def run_on_cluster(
-    tasks: Sequence[Task], client: "Client", workers: int, report: Report
-) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
-    """Run tasks on a Dask cluster, in the order given, skipping what is done.
+def run_on_cluster(tasks: Sequence[Task], cluster: Cluster, watcher: RunWatcher) -> Iterator[tuple[Task, Outcome]]:
+    """Run tasks on a cluster, in the order given, skipping what is done.
 
     Parameters
     ----------
     tasks
         Longest first finishes soonest.
-    client
-        A connected client.
-    workers
-        The most workers that the cluster may ever have: adaptive scaling sees no more than is queued.
-    report
-        Gets what the tasks report while they run.
+    cluster
+        Where. Adaptive scaling sees no more tasks than are queued: some for each worker that there may ever be.
+    watcher
+        Hears what the tasks report, how many workers there are, and which are set aside.
 
     Yields
     ------
     task, outcome
         As tasks finish: the summary, or the exception that ended it.
+
+    Raises
+    ------
+    IncompleteError
+        If the scheduler is gone, no worker is left, or none ever comes.
     """
-    from distributed import as_completed
-
-    waiting = deque(task for task in tasks if not task.done())
-    deaths: Counter[str] = Counter()
-    running: dict[Future, Task] = {}
-    client.subscribe_topic(TOPIC, lambda event: report(event[1]))
-    finished = as_completed(loop=client.loop)
-
-    def submit(task: Task) -> None:
-        future = client.submit(_run, task, key=f"{task.id}-{deaths[task.id]}", pure=False)
-        running[future] = task
-        finished.add(future)
-
+    run = _Run(tasks, cluster, watcher)
+    cluster.client.subscribe_topic(TOPIC, lambda event: watcher.progress(event[1]))
     try:
-        while waiting or running:
-            while waiting and len(running) < workers * FUTURES_PER_WORKER:
-                submit(waiting.popleft())
-            future = next(finished)
-            task = running.pop(future)
-            error = future.exception()
-            if error is None:
-                summary = future.result()
-                yield task, TaskError(summary["error"]) if "error" in summary else summary
-            elif _worker_died(error) and deaths[task.id] + 1 < ATTEMPTS:
-                deaths[task.id] += 1
-                submit(task)
-            else:
-                yield task, error
+        yield from run.outcomes()
     finally:
-        client.cancel(list(running), force=True)
-        client.unsubscribe_topic(TOPIC)
+        run.stop()
+
+
+class _Run:
+    """The tasks of one call, where they are."""
+
+    def __init__(self, tasks: Sequence[Task], cluster: Cluster, watcher: RunWatcher) -> None:
+        self._waiting = deque(tasks)
+        self._running: dict[Future, Task] = {}
+        self._ended: SimpleQueue[Future] = SimpleQueue()
+        self._number = itertools.count()
+        self._deaths: Counter[str] = Counter()
+        self._client = cluster.client
+        self._address = cluster.client.scheduler.address
+        self._health = _Health(cluster, watcher)
+
+    def outcomes(self) -> Iterator[tuple[Task, Outcome]]:
+        while self._waiting or self._running:
+            self._submit()
+            if not self._running:  # all that waited was done
+                return
+            ended = self._next()
+            if ended:
+                yield from self._outcomes_of(ended)
+            else:
+                self._require_scheduler()
+                self._health.look()
+
+    def stop(self) -> None:
+        """Take back what was not done."""
+        if self._client.status == "running":
+            self._client.cancel(list(self._running), force=True)
+            self._client.unsubscribe_topic(TOPIC)
+
+    def _submit(self) -> None:
+        room = self._health.most() * FUTURES_PER_WORKER - len(self._running)
+        tasks = list(itertools.islice(self._undone(), max(room, 0)))
+        if not tasks:
+            return
+        keys = [f"{task.id}-{next(self._number)}" for task in tasks]  # each once: Dask would give an old result again
+        for future, task in zip(self._client.map(_run, tasks, key=keys, pure=False), tasks, strict=True):
+            self._running[future] = task
+            future.add_done_callback(self._ended.put)
+
+    def _undone(self) -> Iterator[Task]:
+        """Take waiting tasks, but for those that are done: by an earlier run, or by another one meanwhile."""
+        while self._waiting:
+            task = self._waiting.popleft()
+            if not task.done():
+                yield task
+
+    def _next(self) -> "list[Future]":
+        """Wait a moment for what ends next, and take everything that has."""
+        ended: list[Future] = []
+        try:
+            ended.append(self._ended.get(timeout=_LOOK))
+            while True:
+                ended.append(self._ended.get_nowait())
+        except Empty:
+            return ended
+
+    def _outcomes_of(self, ended: "list[Future]") -> Iterator[tuple[Task, Outcome]]:
+        summaries = self._summaries([future for future in ended if future.status == "finished"])
+        for future in ended:
+            task = self._running.pop(future)
+            settled = self._settle(task, summaries.get(future) or _error(future))
+            if settled is not None:
+                yield task, settled
+
+    def _summaries(self, finished: "list[Future]") -> "dict[Future, dict[str, Any]]":
+        """Gather results in one go: one by one, each would be a journey through the scheduler."""
+        try:
+            return dict(zip(finished, self._client.gather(finished)))
+        except (OSError, CancelledError):  # a worker or the scheduler is gone with them
+            return {}
+
+    def _settle(self, task: Task, outcome: Outcome) -> Outcome | None:
+        """Return what is final; a task that its worker failed waits again, as the next one."""
+        if isinstance(outcome, dict):
+            if "worker_failed" in outcome:
+                self._health.strike(**outcome)
+                self._waiting.appendleft(task)
+                return None
+            self._health.well(outcome.pop("worker"))
+            return TaskError(outcome["error"]) if "error" in outcome else outcome
+        self._require_scheduler()
+        return self._again(task, outcome) if isinstance(outcome, _WorkerDied) else outcome
+
+    def _again(self, task: Task, error: Exception) -> Exception | None:
+        self._deaths[task.id] += 1
+        if self._deaths[task.id] >= ATTEMPTS:
+            return error
+        self._waiting.appendleft(task)
+        return None
+
+    def _require_scheduler(self) -> None:
+        """Wait for a scheduler that is out of reach, but not for ever.
+
+        Raises
+        ------
+        IncompleteError
+            If it does not come back.
+        """
+        deadline = time.monotonic() + SCHEDULER_PATIENCE
+        while self._client.status != "running":
+            if self._client.status == "closed" or time.monotonic() > deadline:
+                raise IncompleteError(
+                    f"the scheduler at {self._address} is gone; what is done is kept. "
+                    "Start it again if it is your own, and run the same command to go on"
+                )
+            time.sleep(_LOOK / 10)
+
+
+class _Health:
+    """Which workers can be relied on."""
+
+    def __init__(self, cluster: Cluster, watcher: RunWatcher) -> None:
+        self._cluster, self._watcher = cluster, watcher
+        self._strikes: Counter[str] = Counter()
+        self._reasons: list[str] = []
+        self._set_aside: set[str] = set()
+        self._set_aside_in_a_row = 0
+        self._workers = -1
+        self._looked = 0.0
+        self.look()
+
+    def most(self) -> int:
+        """The most workers that there may be; of a cluster that somebody else scales, a few more than there are."""
+        if time.monotonic() - self._looked > 5 * _LOOK:
+            self.look()
+        return self._cluster.most or self._workers + 1
+
+    def look(self) -> None:
+        """Count the workers.
+
+        Raises
+        ------
+        IncompleteError
+            If there are none and none will come.
+        """
+        self._looked = time.monotonic()
+        try:
+            workers = len(self._cluster.workers() - self._set_aside)
+        except (OSError, CancelledError):  # of a scheduler out of reach
+            return
+        if workers != self._workers:
+            self._workers = workers
+            self._watcher.workers(workers)
+        if self._cluster.troubles:
+            raise IncompleteError(
+                f"no workers: {self._cluster.troubles[-1]}\nWhat is done is kept; the same command goes on"
+            )
+        all_sick = 0 < self._cluster.most <= self._set_aside_in_a_row
+        if self._reasons and (all_sick or not (workers or self._cluster.replaces)):
+            listed = "\n".join(f"  {reason}" for reason in self._reasons[-5:])
+            raise IncompleteError(
+                f"no worker is left that can work; what is done is kept:\n{listed}\nMend this, and run the same command to go on"
+            )
+
+    def strike(self, worker_failed: str, worker: str, name: str | int, host: str) -> None:
+        """Count a failure that is the worker's own, and set it aside for the second one."""
+        self._strikes[worker] += 1
+        if self._strikes[worker] == STRIKES:
+            reason = f"{worker} on {host}: {worker_failed}"
+            self._reasons.append(reason)
+            self._set_aside.add(worker)  # Dask does not let the last one go, with what it holds
+            self._set_aside_in_a_row += 1
+            self._watcher.set_aside(reason)
+            self._cluster.set_aside(worker, name)
+            self.look()
+
+    def well(self, worker: str) -> None:
+        """Count a task that a worker did."""
+        self._set_aside_in_a_row = 0
+        self._strikes.pop(worker, None)
 
 
 def _run(task: Task) -> dict[str, Any]:
@@ -122,77 +296,27 @@ def _run(task: Task) -> dict[str, Any]:
     from distributed import get_worker
 
     worker = get_worker()
+    here = {"worker": worker.address}
     try:
-        return task.run(lambda message: worker.log_event(TOPIC, message))
+        return {**task.run(lambda message: worker.log_event(TOPIC, message)), **here}
+    except WorkerError as error:
+        return {
+            "worker_failed": str(error),
+            **here,
+            "name": worker.name,
+            "host": f"{socket.gethostname()}, process {os.getpid()}",
+        }
     except MlipqError as error:  # explains itself; Dask would log a traceback
-        return {"error": str(error)}
+        return {"error": str(error), **here}
 
 
-def _worker_died(error: BaseException) -> bool:
+def _error(future: "Future") -> Exception:
+    """Return what ended a task that has no summary."""
     from distributed import KilledWorker
-    from distributed.client import FutureCancelledError
 
-    return isinstance(error, (KilledWorker, FutureCancelledError))
-
-
-@contextmanager
-def local_cluster(workers: int) -> Iterator["Client"]:
-    """Start a Dask cluster on this machine: processes with one thread each, on the loopback interface only.
-
-    Parameters
-    ----------
-    workers
-        How many processes.
-    """
-    import dask
-    from distributed import Client, LocalCluster
-
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what happens to a task, its outcome tells
-    sys.warnoptions.append("ignore:resource_tracker")  # of the semaphores of workers that were killed
-    with ExitStack() as stack:
-        stack.enter_context(_main_not_imported())
-        stack.enter_context(dask.config.set(DASK_SETTINGS))
-        with _interrupts_spared():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                memory_limit=0,  # the labeling child has a limit of its own
-                silence_logs=logging.CRITICAL,
-            )
-            stack.enter_context(cluster)
-        yield stack.enter_context(Client(cluster, set_as_default=False))
-
-
-@contextmanager
-def _main_not_imported() -> Iterator[None]:
-    """Keep workers from running the user's script again: they need nothing of it, and it may lack a main guard."""
-    main = sys.modules["__main__"]
-    file, spec = vars(main).pop("__file__", None), main.__spec__
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        main.__spec__ = spec
-        if file is not None:
-            main.__file__ = file
-
-
-@contextmanager
-def _interrupts_spared() -> Iterator[None]:
-    """Keep SIGINT from all threads and processes started meanwhile: a Ctrl-C in the terminal is for the client to handle."""
-    resource_tracker.ensure_running()  # its own start would let SIGINT through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def core_count() -> int:
-    """Cores that this process may use, within its affinity and control group."""
-    from dask.system import CPU_COUNT
-
-    return int(CPU_COUNT)
+    if future.status != "error":
+        return _WorkerDied("its worker is gone")
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        return _WorkerDied(f"its worker died, as three others did that tried it: {error.last_worker.address}")
+    return error if isinstance(error, Exception) else RuntimeError(str(error))

@@ -18,8 +18,9 @@ from generation.pool import Pool, read_pool
 from generation.proposals import Proposals
 from mlipq.errors import IncompleteError, InputError
 from mlipq.hub import open_dataset
+from mlipq.labeling.clusters.local import local_cluster
 from mlipq.labeling.folder import differences
-from mlipq.labeling.runner import Report, local_cluster, run_on_cluster, run_serially
+from mlipq.labeling.runner import Report, RunWatcher, run_on_cluster, run_serially
 from mlipq.store import Dataset, commit_json, committing, strict_json
 
 EXPECTED_YIELD = 0.9
@@ -218,10 +219,17 @@ def _running(workers: int) -> Iterator[Run]:
         if workers == 1:
             yield lambda parts, report: _finish(run_serially(parts, report))
         else:
-            with local_cluster(workers) as client:
-                yield lambda parts, report: _finish(run_on_cluster(parts, client, workers, report))
+            with local_cluster(workers) as cluster:
+                yield lambda parts, report: _finish(run_on_cluster(parts, cluster, _Told(report)))
     except KeyboardInterrupt:
         raise IncompleteError("interrupted; the same command goes on from here") from None
+
+
+class _Told(RunWatcher):
+    """Hands on what parts report."""
+
+    def __init__(self, report: Report) -> None:
+        self.progress = report  # type: ignore[method-assign]
 
 
 def _finish(outcomes: Iterator[tuple[Any, Any]]) -> None:

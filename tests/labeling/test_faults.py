@@ -301,7 +301,7 @@ def test_the_three_steps_by_hand(job, undisturbed):
     done = run("finish", job.out)
     assert done.returncode == 0, done.stderr
     assert job.content() == undisturbed.content()
-    assert {*undisturbed.files()} - {*job.files()} == {"logs/label.log"} and job.leftovers() == []
+    assert {*undisturbed.files()} - {*job.files()} == {"logs/label.log", "logs/status.json"} and job.leftovers() == []
 
 
 @slow

@@ -20,6 +20,7 @@ from mlipq.bench.results import write_record
 from mlipq.bench.suite import POOL, Suite
 from mlipq.errors import IncompleteError, InputError
 from mlipq.hub import open_dataset
+from mlipq.labeling.clusters import Profile
 from mlipq.store import Dataset
 from mlipq.training.models.layers import N_ELEMENTS
 
@@ -33,6 +34,7 @@ def run_metals(
     workers: int | None = None,
     client: "Client | None" = None,
     watcher: Watcher | None = None,
+    cluster: Profile | None = None,
 ) -> Metals:
     """Train the encoders that are not there yet, look at the metals with all of them, and write what is found.
 
@@ -42,7 +44,7 @@ def run_metals(
         As :func:`~mlipq.bench.latent.suite.read_metals_suite` gives it.
     folder
         Of the results; each suite that trains encoders has a folder in it. Calling again goes on where an earlier call stopped.
-    workers, client, watcher
+    workers, client, watcher, cluster
         As for :func:`~mlipq.bench.launch.run_suite`.
 
     Raises
@@ -55,7 +57,7 @@ def run_metals(
     watcher, folder = watcher or Watcher(), Path(folder).absolute()
     _refuse_impossible(suite)
     for name, one in suite.suites.items():
-        run_suite(one, folder / name, workers, client, watcher)
+        run_suite(one, folder / name, workers, client, watcher, cluster)
     encoders = _encoders(suite, folder)
     follows_from = _sha256(suite, encoders)
     if (folder / METALS).exists() and (found := read_metals(folder)).follows_from == follows_from:

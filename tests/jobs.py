@@ -22,7 +22,7 @@ from mlipq.store import open_dataset
 MLIPQ = Path(sysconfig.get_path("scripts")) / "mlipq"
 WORKERS = 2
 DOCUMENTED = re.compile(
-    r"plan\.json|manifest\.json|failures\.csv|logs/label\.log|inputs/(rejected|duplicates)\.jsonl"
+    r"plan\.json|manifest\.json|failures\.csv|logs/label\.log|logs/status\.json|logs/workers/[^/]+\.log|inputs/(rejected|duplicates)\.jsonl"
     r"|inputs/part-\d{5}\.zarr\.zip|shards/part-\d{5}\.(zarr\.zip|h5|json)"
 )
 
@@ -83,13 +83,15 @@ class Job:
         return {**arrays, "manifest": (self.out / "manifest.json").read_bytes()}
 
     def files(self) -> list[str]:
-        return sorted(path.relative_to(self.out).as_posix() for path in self.out.rglob("*") if path.is_file())
+        """All files but the logs of workers, which are named for their processes."""
+        files = (path.relative_to(self.out) for path in self.out.rglob("*") if path.is_file())
+        return sorted(path.as_posix() for path in files if path.parent.name != "workers")
 
     def leftovers(self) -> list[str]:
         """What does not belong into an output folder."""
         folders = {path.relative_to(self.out).as_posix() for path in self.out.rglob("*") if path.is_dir()}
         return [name for name in self.files() if not DOCUMENTED.fullmatch(name)] + sorted(
-            folders - {"inputs", "shards", "logs"}
+            folders - {"inputs", "shards", "logs", "logs/workers"}
         )
 
 
