@@ -27,7 +27,10 @@ ADOPTED = {
     "pipelines/label-folder.yaml": "jobs/label-folder.yaml",
     "pipelines/qm7-reference.yaml": "jobs/qm7-reference.yaml",
     "pipelines/qm7-pbe.yaml": "jobs/qm7-pbe.yaml",
-    **{f"pipelines/clusters/{name}.yaml": f"jobs/clusters/{name}.yaml" for name in ("local", "slurm", "pbs", "ssh", "scheduler")},
+    **{
+        f"pipelines/clusters/{name}.yaml": f"jobs/clusters/{name}.yaml"
+        for name in ("local", "slurm", "pbs", "ssh", "scheduler")
+    },
     "benchmarks/labeling/README.md": "evidence/benchmark-labeling.md",
     "benchmarks/storage/README.md": "evidence/benchmark-storage.md",
     "benchmarks/labeling/RESULTS.md": "evidence/real-runs.md",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
 
+from mlipq.errors import InputError
 from mlipq.labeling.runner import RunWatcher
 from mlipq.store import commit_json
 
@@ -142,5 +143,16 @@ class _Handler(logging.FileHandler):
 
 
 def log_workers(client: "Client", folder: Path) -> None:
-    """Let all workers of a cluster, also those to come, write logs."""
-    client.register_plugin(WorkerLog(folder))
+    """Let all workers of a cluster, also those to come, write logs.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot load this mlipq.
+    """
+    try:
+        client.register_plugin(WorkerLog(folder))
+    except Exception as error:  # of whatever class a worker's text of it is read back as
+        raise InputError(
+            f"a worker cannot load this mlipq: {error}. Install the same version on all of them; see which by: mlipq doctor with the same cluster"
+        ) from None

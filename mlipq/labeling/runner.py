@@ -200,7 +200,8 @@ class _Run:
             self._health.well(outcome.pop("worker"))
             return TaskError(outcome["error"]) if "error" in outcome else outcome
         self._require_scheduler()
-        return self._again(task, outcome) if isinstance(outcome, _WorkerDied) else outcome
+        blameless = isinstance(outcome, _WorkerDied | ImportError)  # a worker that came later may lack something
+        return self._again(task, outcome) if blameless else outcome
 
     def _again(self, task: Task, error: Exception) -> Exception | None:
         self._deaths[task.id] += 1

@@ -105,6 +105,21 @@ def test_workers_that_retire_are_replaced(cluster, job, undisturbed, states):
     assert numbers(states, "COMPLETED"), "no job ended by itself"
 
 
+def test_jobs_that_end_before_their_worker_comes_are_not_submitted_for_ever(slurm, cluster, job, undisturbed):
+    profile = cluster({"job_script_prologue": ["echo no such module: python >&2", "exit 1"]}, jobs=2)
+    done = run("label", job.out, "--cluster", profile, timeout=200)
+    assert done.returncode == 3, done.stderr
+    assert "jobs in a row ended before their worker came" in done.stderr and "no such module: python" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert until(lambda: not slurm.queue(), 30), "jobs are left behind"
+
+
+def test_a_job_that_slurm_does_not_take(slurm, cluster, job):
+    done = run("label", job.out, "--cluster", cluster({"queue": "nosuch"}, jobs=1), timeout=200)
+    assert done.returncode == 3 and "invalid partition specified: nosuch" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_array_job_without_dask(slurm, job, undisturbed, states, tmp_path):
     script = run("plan", job.out, "--array", "slurm", "--tasks", 3).stdout
     (tmp_path / "job.sh").write_text(script)

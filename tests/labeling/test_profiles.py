@@ -93,10 +93,11 @@ def test_a_queue_that_is_not_here(tmp_path):
 @pytest.mark.parametrize(
     ("walltime", "lifetime", "stagger"),
     [
-        ("04:00:00", 14100, 150),  # five minutes before
-        ("1-00:00:00", 86100, 150),
-        ("10:00", 480, 60),  # a fifth before
-        ("00:01:00", 48, 6),
+        ("04:00:00", 14100, 75),  # five minutes before
+        ("1-00:00:00", 86100, 75),
+        ("10:00", 480, 30),  # a fifth before
+        ("00:02:00", 60, 15),  # a minute before
+        ("00:01:00", 30, 8),  # half of it
     ],
 )
 def test_workers_retire_in_good_time_and_not_all_at_once(walltime, lifetime, stagger):

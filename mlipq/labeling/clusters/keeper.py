@@ -60,13 +60,18 @@ class Keeper(Adaptive):  # type: ignore[misc]  # Dask has no types
         if time.monotonic() - self._looked > LOOK_AT_QUEUE:
             self._looked = time.monotonic()
             await self._drop_vanished()
+        self._forget_unsubmitted()
         try:
-            await self.cluster
-        except RuntimeError as error:  # of the submit command
-            self._drop([name for name, job in self.cluster.workers.items() if job.job_id is None])
+            await self.cluster  # which submits those again, and says what is wrong with them
+        except RuntimeError as error:
             self._count_in_vain(1, str(error))
             return
         await super().adapt()
+
+    def end(self) -> None:
+        """Stop before the cluster is closed, which trips over jobs that could not be submitted."""
+        self.stop()
+        self._forget_unsubmitted()
 
     async def target(self) -> int:
         """Workers that there is work for: one a task."""
@@ -82,7 +87,7 @@ class Keeper(Adaptive):  # type: ignore[misc]  # Dask has no types
             gone = waiting & self._had_workers
         elif (known := await _jobs_known(self._listing)) is not None:
             jobs = {name: self.cluster.workers[name].job_id for name in waiting - self._with_workers()}
-            gone = {name for name, job in jobs.items() if _number(job) not in known}
+            gone = {name for name, job in jobs.items() if job is not None and _number(job) not in known}
         else:  # the queue does not answer now
             return
         in_vain = gone - self._had_workers
@@ -96,6 +101,11 @@ class Keeper(Adaptive):  # type: ignore[misc]  # Dask has no types
         there = {str(name) for name in self.observed}
         groups = {name: spec.get("group", [""]) for name, spec in self.cluster.worker_spec.items()}
         return {name for name, suffixes in groups.items() if any(f"{name}{suffix}" in there for suffix in suffixes)}
+
+    def _forget_unsubmitted(self) -> None:
+        for name, job in list(self.cluster.workers.items()):
+            if job.job_id is None:
+                self.cluster.workers.pop(name).status = Status.closed
 
     def _drop(self, names: Iterable[Any]) -> None:
         for name in names:
@@ -118,10 +128,10 @@ async def _jobs_known(listing: list[str]) -> set[str] | None:
     return set(map(_number, output.decode().split())) if asked.returncode == 0 else None
 
 
-def _number(job: str | None) -> str:
+def _number(job: str) -> str:
     """Return the number of ``1234.server``."""
-    found = re.match(r"\d+", job or "")
-    return found[0] if found else ""
+    found = re.match(r"\d+", job)
+    return found[0] if found else job
 
 
 def _last_words(folders: set[str | None]) -> str:

@@ -15,8 +15,10 @@ from mlipq.labeling.clusters.cluster import DASK_SETTINGS, Cluster
 from mlipq.labeling.clusters.profile import QueueProfile, refuse_unknown
 from mlipq.labeling.clusters.security import credentials, security_of
 
-RETIREMENT = (300.0, 0.2)
-"""Workers retire this many seconds, or this share of the walltime where that is less, before their job's time is up."""
+RETIREMENT = 300.0
+"""Workers retire this many seconds before their job's time is up; of less than 25 minutes, a fifth before …"""
+LEAST_RETIREMENT = 60.0
+"""… but not less than this, or half of the time: a worker waits up to half a minute for what it is at."""
 
 LOOPBACK_DASHBOARD = "127.0.0.1:0"
 """Who is not on this machine reaches it by an ssh tunnel."""
@@ -57,7 +59,12 @@ def queue_cluster(profile: QueueProfile, folder: Path, threads: int) -> Iterator
 
     kind = check_queue(profile)
     options = dict(profile.options)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what happens to a task, its outcome tells
+    for name in (
+        "distributed",
+        "asyncio",
+        "tornado.application",
+    ):  # what happens to a task, its outcome tells; to a job, the keeper
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         files = stack.enter_context(credentials(options, profile.unencrypted, folder))
         stack.enter_context(dask.config.set(DASK_SETTINGS))
@@ -74,12 +81,13 @@ def queue_cluster(profile: QueueProfile, folder: Path, threads: int) -> Iterator
         client = stack.enter_context(Client(deployed, set_as_default=False))
         processes = options["processes"]
         cluster = Cluster(client, profile.most_jobs * processes, deployed, replaces=True)
-        deployed.adapt(
+        keeper = deployed.adapt(
             Adaptive=partial(_keeper(), kind=profile.kind, troubles=cluster.troubles),
             minimum_jobs=profile.least_jobs,
             maximum_jobs=profile.most_jobs,
             interval="2s",
         )
+        stack.callback(keeper.end)
         yield cluster
 
 
@@ -164,8 +172,8 @@ def _lifetime(walltime: Any) -> list[str]:
     seconds = _seconds(str(walltime))
     if seconds is None:
         return []
-    before = min(RETIREMENT[0], RETIREMENT[1] * seconds)
-    return ["--lifetime", f"{seconds - before:.0f}s", "--lifetime-stagger", f"{before / 2:.0f}s"]
+    before = min(RETIREMENT, max(LEAST_RETIREMENT, seconds / 5), seconds / 2)
+    return ["--lifetime", f"{seconds - before:.0f}s", "--lifetime-stagger", f"{before / 4:.0f}s"]
 
 
 def _seconds(walltime: str) -> float | None:
