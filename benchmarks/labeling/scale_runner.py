@@ -26,7 +26,8 @@ from benchmarks.labeling.stub_task import StubTask
 from mlipq.labeling.clusters import open_cluster, scheduler_at
 from mlipq.labeling.clusters.cluster import Cluster
 from mlipq.labeling.clusters.profile import LocalProfile
-from mlipq.labeling.runner import RunWatcher, run_on_cluster
+from mlipq.labeling.health import RunWatcher
+from mlipq.labeling.runner import run_on_cluster
 
 RESULTS = Path(__file__).parent / "results" / "scale-runner.json"
 SAMPLES = 20

@@ -26,10 +26,11 @@ from benchmarks.labeling.timed_child import TimedChild
 from mlipq.labeling.clusters.local import local_cluster
 from mlipq.labeling.finish import finish
 from mlipq.labeling.folder import OutputFolder, Plan
+from mlipq.labeling.health import RunWatcher
 from mlipq.labeling.job import Job, make_job
 from mlipq.labeling.partition import label_partition
 from mlipq.labeling.plan import make_plan
-from mlipq.labeling.runner import RunWatcher, run_on_cluster
+from mlipq.labeling.runner import run_on_cluster
 from mlipq.labeling.sources import find_sources
 from mlipq.store import pack, read_shard, sha256_file, structure_at, write_shard
 from mlipq.structures import Structure

@@ -19,7 +19,8 @@ from mlipq.errors import IncompleteError, InputError, MlipqError
 from mlipq.labeling.clusters import Place, Profile
 from mlipq.labeling.clusters.cluster import Cluster
 from mlipq.labeling.clusters.profile import LocalProfile
-from mlipq.labeling.runner import Report, RunWatcher, run_on_cluster, run_serially
+from mlipq.labeling.health import RunWatcher
+from mlipq.labeling.runner import Report, run_on_cluster, run_serially
 from mlipq.store import unwritable
 from mlipq.store.commit import TEMPORARY_PREFIX
 from mlipq.training.runs.preparation import prepare

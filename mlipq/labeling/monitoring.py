@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import WorkerPlugin
 
 from mlipq.errors import InputError
-from mlipq.labeling.runner import RunWatcher
+from mlipq.labeling.health import RunWatcher
 from mlipq.store import commit_json
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from mlipq.labeling.clusters.cluster import Cluster
 from mlipq.labeling.clusters.profile import LocalProfile
 from mlipq.labeling.finish import finish, finished, spans
 from mlipq.labeling.folder import OutputFolder, Plan
+from mlipq.labeling.health import RunWatcher
 from mlipq.labeling.job import Job, Limits
 from mlipq.labeling.partition import PartitionTask, is_final, labeler_settings
 from mlipq.labeling.plan import make_plan
-from mlipq.labeling.runner import RunWatcher, run_on_cluster
+from mlipq.labeling.runner import run_on_cluster
 from mlipq.labeling.sources import MemorySource, Source, find_sources
 from mlipq.store import Manifest, unwritable
 

@@ -20,7 +20,8 @@ from mlipq.errors import IncompleteError, InputError
 from mlipq.hub import open_dataset
 from mlipq.labeling.clusters.local import local_cluster
 from mlipq.labeling.folder import differences
-from mlipq.labeling.runner import Report, RunWatcher, run_on_cluster, run_serially
+from mlipq.labeling.health import RunWatcher
+from mlipq.labeling.runner import Report, run_on_cluster, run_serially
 from mlipq.store import Dataset, commit_json, committing, strict_json
 
 EXPECTED_YIELD = 0.9

@@ -11,7 +11,8 @@ from jobs import until
 
 from mlipq.errors import IncompleteError, InputError, WorkerError
 from mlipq.labeling.clusters.local import local_cluster
-from mlipq.labeling.runner import ATTEMPTS, RunWatcher, TaskError, run_on_cluster
+from mlipq.labeling.health import RunWatcher
+from mlipq.labeling.runner import ATTEMPTS, TaskError, run_on_cluster
 
 
 @dataclass(frozen=True)
