@@ -154,13 +154,14 @@ def partition(
     """Label some partitions of a plan, one after the other on one core; what is done is skipped."""
     from mlipq.cli.job_progress import JobProgress
     from mlipq.labeling.folder import OutputFolder
-    from mlipq.labeling.partition import PartitionTask
+    from mlipq.labeling.partition import PartitionTask, labeler_settings
     from mlipq.labeling.runner import run_serially
 
     output = OutputFolder(folder)
     planned = output.plan()
     limits, _ = options.running_of(folder, ctx.params)
     wanted = _numbers(numbers, len(planned.partitions))
+    labeler_settings(output, planned)  # refuses software that labels otherwise
     tasks = [PartitionTask(folder.resolve(), index, limits) for index in wanted]
     with JobProgress() as progress:
         todo = [task.index for task in tasks if not task.done()]

@@ -69,9 +69,13 @@ def perceived(molecule: Chem.Mol) -> Chem.Mol:
     UnclearBondsError
         If there is no Lewis structure without radicals, or there are several fragments.
     """
-    whole = Chem.RWMol(molecule)
+    ranks = _canonical_ranks(
+        molecule
+    )  # of several Lewis structures the first that fits is taken: let the graph say which
+    whole = Chem.RWMol(Chem.RenumberAtoms(molecule, sorted(range(len(ranks)), key=ranks.__getitem__)))
     try:
         rdDetermineBonds.DetermineBondOrders(whole, charge=0, embedChiral=False, maxIterations=ORDER_CHOICES)
+        whole = Chem.RenumberAtoms(whole, ranks)
         Chem.SanitizeMol(whole)
         bare = Chem.RemoveHs(whole)
     except (ValueError, RuntimeError) as error:
@@ -79,6 +83,14 @@ def perceived(molecule: Chem.Mol) -> Chem.Mol:
     if has_radicals(bare) or len(Chem.GetMolFrags(bare)) > 1:
         raise UnclearBondsError("radicals or several fragments")
     return bare
+
+
+def _canonical_ranks(molecule: Chem.Mol) -> list[int]:
+    """Return a number for each atom that the graph decides, whatever the order of atoms."""
+    graph = Chem.Mol(molecule)
+    graph.UpdatePropertyCache(strict=False)
+    Chem.FastFindRings(graph)
+    return list(Chem.CanonicalRankAtoms(graph, breakTies=True))
 
 
 def has_radicals(molecule: Chem.Mol) -> bool:
