@@ -60,6 +60,10 @@ class _WorkerDied(Exception):
     """A task's worker died, or the scheduler forgot the task."""
 
 
+class _WorkerKilled(_WorkerDied):
+    """Several workers died while they had this task, and perhaps because of it."""
+
+
 Outcome = dict[str, Any] | Exception
 """A task's summary, or what ended it."""
 
@@ -106,6 +110,9 @@ class _Run:
 
     def __init__(self, tasks: Sequence[Task], cluster: Cluster, watcher: RunWatcher) -> None:
         self._waiting = deque(tasks)
+        self._suspects: deque[Task] = (
+            deque()
+        )  # whose workers died: tried last, one at a time, so that none is blamed for another
         self._running: dict[Future, Task] = {}
         self._ended: SimpleQueue[Future] = SimpleQueue()
         self._number = itertools.count()
@@ -115,7 +122,7 @@ class _Run:
         self._health = Health(cluster, watcher)
 
     def outcomes(self) -> Iterator[tuple[Task, Outcome]]:
-        while self._waiting or self._running:
+        while self._waiting or self._suspects or self._running:
             self._submit()
             if not self._running:  # all that waited was done
                 return
@@ -135,6 +142,8 @@ class _Run:
     def _submit(self) -> None:
         room = self._health.most() * FUTURES_PER_WORKER - len(self._running)
         tasks = list(itertools.islice(self._undone(), max(room, 0)))
+        if not tasks and not self._running and self._suspects:
+            tasks = [self._suspects.popleft()]
         if not tasks:
             return
         keys = [f"{task.id}-{next(self._number)}" for task in tasks]  # each once: Dask would give an old result again
@@ -146,7 +155,7 @@ class _Run:
         """Take waiting tasks, but for those that are done: by an earlier run, or by another one meanwhile."""
         while self._waiting:
             task = self._waiting.popleft()
-            if not task.done():
+            if self._deaths[task.id] or not task.done():  # of one whose result was lost, the summary is still wanted
                 yield task
 
     def _next(self) -> "list[Future]":
@@ -191,7 +200,7 @@ class _Run:
         self._deaths[task.id] += 1
         if self._deaths[task.id] >= ATTEMPTS:
             return error
-        self._waiting.appendleft(task)
+        (self._suspects if isinstance(error, _WorkerKilled) else self._waiting).append(task)
         return None
 
     def _require_scheduler(self) -> None:
@@ -239,5 +248,5 @@ def _error(future: "Future") -> Exception:
         return _WorkerDied("its worker is gone")
     error = future.exception()
     if isinstance(error, KilledWorker):
-        return _WorkerDied(f"its worker died, as three others did that tried it: {error.last_worker.address}")
+        return _WorkerKilled(f"its worker died, as three others did that tried it: {error.last_worker.address}")
     return error if isinstance(error, Exception) else RuntimeError(str(error))
