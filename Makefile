@@ -51,6 +51,9 @@ bench-labeling: $(INSTALLED) $(DXTB)/.installed
 	$(BIN)/python -m benchmarks.labeling.efficiency
 	$(BIN)/python -m benchmarks.labeling.plan
 	$(BIN)/python -m benchmarks.labeling.memory
+	$(BIN)/python -m benchmarks.labeling.scale_plan
+	$(BIN)/python -m benchmarks.labeling.scale_runner
+	$(BIN)/python -m benchmarks.labeling.scale_folder
 
 docs: $(INSTALLED)
 	$(BIN)/mkdocs build --strict
