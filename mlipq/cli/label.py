@@ -52,6 +52,7 @@ def label(
     scheduler: options.Scheduler = None,
     workers: options.Workers = None,
     time_limit: options.TimeLimit = None,
+    cost_factor: options.CostFactor = None,
     memory_limit: options.MemoryLimit = None,
     retry: Retry = None,
     dry_run: DryRun = False,

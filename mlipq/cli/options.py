@@ -62,6 +62,9 @@ Workers = Annotated[int | None, option("Processes; default one a core.")]
 TimeLimit = Annotated[
     float | None, option("Seconds that any structure may take; default by its size, at least 60.", metavar="<seconds>")
 ]
+CostFactor = Annotated[
+    float | None, option("Times its predicted cost that a structure may take; default 30.", metavar="<number>")
+]
 MemoryLimit = Annotated[
     str | None,
     option("Address space of each process, as 8GB; default the memory over the cores.", metavar="<size>"),
@@ -90,10 +93,11 @@ _JOB_KEYS = {
     "electronic_temperature": "labeler.electronic_temperature",
     "workers": "workers",
     "time_limit": "limits.seconds",
+    "cost_factor": "limits.cost_factor",
     "memory_limit": "limits.memory",
 }
 """Parameter of a verb to the key of a job that it sets."""
-_RUNNING = {"workers", "time_limit", "memory_limit"}
+_RUNNING = {"workers", "time_limit", "cost_factor", "memory_limit"}
 """What may change from one run of a job to the next: the dataset does not depend on it."""
 
 

@@ -148,6 +148,7 @@ def partition(
     folder: options.Folder,
     numbers: Numbers,
     time_limit: options.TimeLimit = None,
+    cost_factor: options.CostFactor = None,
     memory_limit: options.MemoryLimit = None,
     as_json: bool = JSON_OPTION,
 ) -> None:

@@ -168,7 +168,7 @@ def array_job(
         longest=_clock(longest),
         walltime=_clock(ceil(SLACK * longest / WALLTIME_STEP + 1) * WALLTIME_STEP),
         gigabytes=ceil((memory + PARENT_MEMORY) / (1 << 30)),
-        limits=f"--memory-limit {memory >> 20}MB" + (f" --time-limit {limits.seconds:g}" if limits.seconds else ""),
+        limits=f"--memory-limit {memory >> 20}MB {_time_limit(limits)}",
     )
     return replace(made, script=script)
 
@@ -188,6 +188,10 @@ def _command(*arguments: str) -> str:
     """Write a command of this mlipq: nodes may have another one on their path, or none."""
     program = Path(sysconfig.get_path("scripts")) / "mlipq"
     return shlex.join([str(program) if program.exists() else "mlipq", *arguments])
+
+
+def _time_limit(limits: Limits) -> str:
+    return f"--time-limit {limits.seconds:g}" if limits.seconds else f"--cost-factor {limits.cost_factor:g}"
 
 
 def _logs(folder: OutputFolder) -> str:

@@ -122,6 +122,8 @@ def test_what_the_scheduler_is_asked_for(tmp_path):
     made = array_job(OutputFolder(tmp_path), partitions_of(*[100.0] * 40), "slurm", tasks=4, limits=limits)
     assert "#SBATCH --time=01:00:00\n" in made.script  # 3 x 1000 s, and 10 min
     assert "#SBATCH --mem-per-cpu=7G\n" in made.script and "--memory-limit 6144MB --time-limit 600 &" in made.script
+    by_cost = array_job(OutputFolder(tmp_path), partitions_of(100.0), "slurm", limits=Limits(cost_factor=100))
+    assert "MB --cost-factor 100 &" in by_cost.script
     for line in made.submit:
         assert f"#   {line}\n" in made.script
     assert (tmp_path / "logs").is_dir()  # SLURM would not make it
