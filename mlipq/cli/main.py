@@ -103,7 +103,8 @@ def main() -> None:
         )
     except OSError as error:  # a disk that is full or gone, a folder that turned read-only
         where = f"{error.filename}: " if error.filename else ""
-        code = _complain(f"{where}{error.strerror}; mend that, then run the same command again", 3)
+        what = error.strerror or f"{type(error).__name__} {error}".strip()  # Dask's of a lost connection have no number
+        code = _complain(f"{where}{what}; mend that, then run the same command again", 3)
     if code == _INTERRUPTED:
         code = _complain("interrupted; the same command goes on from here", 3)
     sys.exit(code)

@@ -104,3 +104,15 @@ def test_a_misspelt_class_of_failure_is_pointed_out(mlipq, finished):
     ended = mlipq("label", finished, "--retry", "tiemout")
     assert ended.code == 0
     assert "--retry tiemout: no structure failed in labeling with this class; there are: none" in ended.err
+
+
+def test_a_lost_connection_is_named_though_the_system_gave_it_no_words(mlipq, monkeypatch):
+    from mlipq.cli import main
+
+    def lost(**_):
+        raise TimeoutError("the scheduler did not answer")
+
+    monkeypatch.setattr(main, "app", lost)
+    ended = mlipq("--version")
+    assert ended.code == 3
+    assert ended.err == "mlipq: TimeoutError the scheduler did not answer; mend that, then run the same command again\n"
