@@ -110,9 +110,8 @@ class _Run:
 
     def __init__(self, tasks: Sequence[Task], cluster: Cluster, watcher: RunWatcher) -> None:
         self._waiting = deque(tasks)
-        self._suspects: deque[Task] = (
-            deque()
-        )  # whose workers died: tried last, one at a time, so that none is blamed for another
+        # Those whose workers died: tried last, one at a time, so that none is blamed for another.
+        self._suspects: deque[Task] = deque()
         self._running: dict[Future, Task] = {}
         self._ended: SimpleQueue[Future] = SimpleQueue()
         self._number = itertools.count()

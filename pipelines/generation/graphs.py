@@ -69,9 +69,8 @@ def perceived(molecule: Chem.Mol) -> Chem.Mol:
     UnclearBondsError
         If there is no Lewis structure without radicals, or there are several fragments.
     """
-    ranks = _canonical_ranks(
-        molecule
-    )  # of several Lewis structures the first that fits is taken: let the graph say which
+    # Of several Lewis structures the first that fits is taken: let the graph say which.
+    ranks = _canonical_ranks(molecule)
     whole = Chem.RWMol(Chem.RenumberAtoms(molecule, sorted(range(len(ranks)), key=ranks.__getitem__)))
     try:
         rdDetermineBonds.DetermineBondOrders(whole, charge=0, embedChiral=False, maxIterations=ORDER_CHOICES)
