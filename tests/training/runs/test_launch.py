@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import signal
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -198,11 +199,11 @@ def test_another_sitting_is_told_of(dataset, tmp_path):
     with pytest.raises(IncompleteError):
         train(read_config(content_of(dataset, path)), Stops(5))
     text = (path / "environment.json").read_text().replace('"threads": 1\n', '"threads": 7\n')
-    (path / "environment.json").write_text(text.replace(f'"torch": "{torch.__version__}"', '"torch": "2.5.0"'))
+    (path / "environment.json").write_text(text.replace(f'"torch": "{version("torch")}"', '"torch": "2.5.0"'))
     heard = Hears()
     resume(path, heard)
     (warning,) = heard.warnings
-    assert f"torch 2.5.0 → {torch.__version__}; threads 7 → 1" in warning
+    assert f"torch 2.5.0 → {version('torch')}; threads 7 → 1" in warning
 
 
 def test_another_dataset_is_refused(dataset, tmp_path):
