@@ -254,7 +254,7 @@ def test_two_processes_make_the_same_file(script, dataset, made, tmp_path):
 def test_a_stopped_run_goes_on_and_makes_the_same_file(script, dataset, made, tmp_path, how):
     output = tmp_path / "new.extxyz.gz"
     first = tmp_path / "new.extxyz.gz.parts" / "part-00000.json"
-    process = start(*command(dataset, output))
+    process = start(*command(dataset, output, "--number", 400))  # still at work when the signal comes, however late
     while not first.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
