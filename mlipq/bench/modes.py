@@ -44,7 +44,7 @@ class Mode:
     target
         Array that is learned in place of the suite's target.
     pretraining
-        What is learned before, from xTB labels alone.
+        What is learned before, from xTB labels alone: GFN1's energy, as which the main one then begins, and what is beside it.
     main
         Task that must be the suite's main one; any by default.
     """
@@ -143,11 +143,27 @@ _TABLE = [
         "same",
         _learned(orbital_charges=CONTROLS["gaussian"]),
     ),
+    Mode("pretrained", "GFN1's energy first", "same", pretraining=_learned("gfn1_energy"), main="energy"),
     Mode(
-        "pretrained",
-        "xTB labels first, then the energy alone",
+        "pretrained-charges",
+        "GFN1's energy and charges first",
         "same",
         pretraining=_learned("gfn1_energy", "orbital_charges"),
+        main="energy",
+    ),
+    Mode(
+        "pretrained-moments",
+        "GFN1's energy and orbital moments first",
+        "same",
+        pretraining=_learned("gfn1_energy", "orbital_moments"),
+        main="energy",
+    ),
+    Mode(
+        "pretrained-shuffled",
+        "GFN1's energy and shuffled charges first: a control",
+        "same",
+        pretraining=_learned("gfn1_energy", orbital_charges=CONTROLS["shuffled"]),
+        main="energy",
     ),
     Mode("dipole", "the dipole alone", "none", main="dipole_magnitude"),
     Mode("gfn1-dipole", "GFN1's dipole beside", "same", _learned("dipole")),
@@ -162,13 +178,12 @@ _TABLE = [
 ]
 MODES = {mode.name: mode for mode in _TABLE}
 """All modes, by name; those that learn GFN1's labels or controls of them may end in ``+extra``."""
-_ONLY_EXTRA = ("pretrained",)
-"""Modes that make no sense of the same structures alone."""
 
 
 def mode_names() -> list[str]:
     """Return the names of all modes."""
-    own = [name for name in MODES if name not in _ONLY_EXTRA]
+    # To learn GFN1 first makes no sense of the same structures alone.
+    own = [name for name, mode in MODES.items() if not mode.pretraining]
     return [*own, *(f"{name}{EXTRA}" for name, mode in MODES.items() if _may_be_extra(mode))]
 
 

@@ -127,7 +127,8 @@ def _run(
 ) -> BenchRun:
     mode, size, seed = find_mode(what[0]), *what[1:]
     beside = {task: _settings(task, mode.tasks[task], suite, trial, beside=True) for task in mode.tasks}
-    main = {suite.task: {"target": mode.target or suite.target}, **_forces(suite)}
+    begins_as = {"start_from": "gfn1_energy"} if mode.pretraining else {}
+    main = {suite.task: {"target": mode.target or suite.target, **begins_as}, **_forces(suite)}
     split = split_name(size, seed)
     first = {
         "dataset": str(prepared.dataset),

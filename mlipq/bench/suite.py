@@ -224,9 +224,9 @@ class Suite(_Record):
         if idle := sorted(self.tasks.keys() - learned):
             raise ValueError(f"tasks: no mode of this suite learns {idle[0]}; they learn {', '.join(sorted(learned))}")
         for where, task, settings in self._set_tasks():
-            if settings.target or settings.kind:
+            if settings.target or settings.kind or settings.start_from:
                 raise ValueError(
-                    f"{where}.{task}: target and kind are the modes' own, and the suite's target; leave them out"
+                    f"{where}.{task}: target, kind and start_from are the modes' own, and the suite's target; leave them out"
                 )
             if settings.per_atom and task == self.task:
                 raise ValueError(f"{where}.{task}: errors of a suite are of whole structures; leave per_atom out")

@@ -29,6 +29,8 @@ def print_estimate(job: "Job", base: Path, progress: "JobProgress", as_json: boo
     from mlipq.labeling.estimate import estimate
 
     planned, found = estimate(job, base, progress.planning, workers)
+    if found.warning:
+        progress.warn(found.warning)
     if as_json:
         print_json({**vars(found), "counts": planned.counts, "structures": planned.n_structures})
         return

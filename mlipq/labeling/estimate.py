@@ -58,6 +58,8 @@ class Estimate:
     timed: int
     """Structures of the job that this was measured on; 0 where it was the labeler's reference molecule."""
     blas: str
+    warning: str
+    """What is wrong with it; empty where nothing is."""
 
 
 def estimate(
@@ -103,6 +105,7 @@ def estimate(
         slowdown=slowdown,
         timed=len(ratios),
         blas=greeting["blas"],
+        warning=greeting["warning"],
     )
 
 

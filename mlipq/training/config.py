@@ -81,6 +81,9 @@ class TaskSettings(_Record):
     references: Literal["fit", "isolated", "none"] | dict[str, float] = "fit"
     """Energy of one atom of each element, of which an energy is taken to be the sum before anything is learned: fitted to the
     training structures, those of isolated atoms that the dataset's manifest has, none, or given in eV by symbol."""
+    start_from: str = ""
+    """Of an energy: output of the model in the run's ``start_from`` as which it begins, such as ``gfn1_energy``. What it learned is
+    taken, and ``references: fit`` is to what that leaves; by default an energy of another level of theory begins anew."""
 
 
 def _name(value: str) -> str:
@@ -229,6 +232,11 @@ class RunConfig(_Record):
     def _best(self) -> "RunConfig":
         if self.data[0].validation == 0:
             raise ValueError(f"validation of {self.data[0].dataset} should not be 0: it chooses the best weights")
+        beginning = [name for data in self.data for name, task in data.tasks.items() if task.start_from]
+        if beginning and not self.start_from:
+            raise ValueError(
+                f"task {beginning[0]}: start_from names an output of a model; say which by start_from of the run, too"
+            )
         names = self.data[0].tasks
         if self.training.best_by and self.training.best_by not in names:
             known = ", ".join(names)

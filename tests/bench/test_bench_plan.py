@@ -87,6 +87,7 @@ def test_what_is_learned_beside_is_what_the_mode_says(runs):
         tasks = run.config.data[0].tasks
         assert set(tasks) == {"energy", *run.mode.tasks}
         assert tasks["energy"].target == (run.mode.target or "reference/pbe0_energy")
+        assert tasks["energy"].start_from == ("gfn1_energy" if run.mode.pretraining else "")
         assert len(run.config.data) == (2 if run.mode.name.endswith("+extra") and run.mode.tasks else 1)
 
 

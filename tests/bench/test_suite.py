@@ -79,8 +79,12 @@ def one_trial(energy: dict) -> dict:
         ({"test": 1.5}, "test: "),
         ({"training": {"best_by": "energy"}}, "the modes' own"),
         ({"training": {"patience": 3}}, "training.patience: all modes train for equally many steps"),
+        ({"tasks": {"energy": {"start_from": "gfn1_energy"}}}, "tasks.energy: target, kind and start_from"),
         ({"tasks": {"energy": {"per_atom": True}}}, "tasks.energy: errors of a suite are of whole structures"),
-        ({"tasks": {"energy": {"target": "gfn1/energy"}}}, "tasks.energy: target and kind are the modes' own"),
+        (
+            {"tasks": {"energy": {"target": "gfn1/energy"}}},
+            "tasks.energy: target, kind and start_from are the modes' own",
+        ),
         ({"tasks": {"orbital_moments": {"weight": 1}}}, "no mode of this suite learns orbital_moments"),
         ({"extra": ["pool", {"datset": "x"}]}, "extra.1.datset: unknown key; did you mean dataset?"),
         ({"forces": "reference/pbe_forces", "task": "dipole_magnitude", "modes": ["dipole"]}, "forces go with"),
@@ -106,7 +110,10 @@ def one_trial(energy: dict) -> dict:
         ({"tuning": one_trial({"model": {"composite": True}})}, "composite is the modes' own"),
         ({"tuning": one_trial({"weight": 0.3})}, "tuning.trials.energy: weight is of what is learned beside"),
         ({"tuning": one_trial({"tasks": {"orbital_charges": {"weight": 1}}})}, "does not learn orbital_charges"),
-        ({"tuning": one_trial({"tasks": {"energy": {"target": "gfn1/energy"}}})}, "target and kind are the modes' own"),
+        (
+            {"tuning": one_trial({"tasks": {"energy": {"target": "gfn1/energy"}}})},
+            "target, kind and start_from are the modes' own",
+        ),
         ({"tuning": one_trial({"tasks": {"energy": {"per_atom": True}}})}, "leave per_atom out"),
         (
             {

@@ -10,6 +10,7 @@ from command import MLIPQ
 
 import mlipq as package
 from mlipq.cli.progress import Bar, duration, per_second
+from mlipq.labeling.child import LabelingChild
 
 
 def test_a_dry_run_writes_nothing(mlipq, water):
@@ -18,6 +19,15 @@ def test_a_dry_run_writes_nothing(mlipq, water):
     assert ended.json["structures"] == 1
     assert ended.json["wall_seconds"] > ended.json["core_seconds"] > 0
     assert [path.name for path in water.parent.iterdir()] == ["water.xyz"]
+
+
+def test_a_dry_run_says_what_is_wrong_with_the_blas(mlipq, water, monkeypatch):
+    start = LabelingChild.start
+    monkeypatch.setattr(
+        LabelingChild, "start", lambda child: {**start(child), "warning": "no fast BLAS could be loaded"}
+    )
+    ended = mlipq("label", "water.xyz", "-o", "out", "--dry-run")
+    assert (ended.code, "no fast BLAS could be loaded" in ended.err) == (0, True)
 
 
 def test_three_steps_by_hand(mlipq, water):

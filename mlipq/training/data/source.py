@@ -102,7 +102,11 @@ class Source:
 
     def validation_batches(self) -> list[NDArray[np.int64]]:
         """Return the rows of all validation batches, as large as those of training."""
-        return cut_full(self.validation_rows, self._costs(self.validation_rows), _budget(self.settings.batch))
+        return self.in_batches(self.validation_rows)
+
+    def in_batches(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return some rows of the dataset in their order, as batches as large as those of training."""
+        return cut_full(rows, self._costs(rows), _budget(self.settings.batch))
 
     def batch(self, rows: NDArray[np.int64], device: torch.device = CPU) -> tuple[Batch, Labels]:
         """Return some of the structures, and their labels.

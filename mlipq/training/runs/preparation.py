@@ -3,7 +3,7 @@
 Nothing is written but caches: whatever is wrong with a configuration or its datasets comes up here, before there is a run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,8 +17,10 @@ from mlipq.training.config import RunConfig
 from mlipq.training.data.source import Source
 from mlipq.training.models.potential import Potential, precision
 from mlipq.training.runs.run import Data, DataRecord, LabelRecord, ReferenceRecord
-from mlipq.training.saved.model import Output, load_model
-from mlipq.training.tasks.normalise import Normalisers, elements_of, set_normalisers
+from mlipq.training.runs.starting import begin_energies, take_weights
+from mlipq.training.saved.model import Output
+from mlipq.training.tasks.normalise import elements_of, set_normalisers
+from mlipq.training.tasks.references import References
 from mlipq.training.tasks.task import LabelCount, Task, heads_of, labels_of, resolve_tasks
 
 Progress = Callable[[str, int, int], None]
@@ -62,15 +64,16 @@ def prepare(config: RunConfig, progress: Progress) -> Prepared:
     with precision(dtype):
         torch.manual_seed(config.seed)
         potential = Potential(config.model.build(heads, elements_of(labelled)))
-        kept = _start_from(config.start_from, potential, tasks) if config.start_from else ()
-        normalisers = set_normalisers(potential, labelled, kept)
+        start = take_weights(config, potential, tasks)
+        normalisers = set_normalisers(potential, labelled, start.kept)
     _refuse_blind(sources[0], config.training.best_by)
     for source, own in zip(sources, normalisers.tasks):
         source.tasks = own
+    references = normalisers.references | begin_energies(start, potential, sources)
     outputs = {
         task.name: _output(task) for own in reversed(tasks) for task in own
     }  # of several, that of the first dataset
-    return Prepared(potential, sources, outputs, _data(sources, normalisers))
+    return Prepared(potential, sources, outputs, _data(sources, normalisers.counts, references))
 
 
 def _refuse_blind(source: Source, best_by: str) -> None:
@@ -85,43 +88,17 @@ def _refuse_blind(source: Source, best_by: str) -> None:
         )
 
 
-_BACKBONE = ("backbone", "channels", "layers", "cutoff", "radial")
-_HEADS = ("composite", "feed_charges", "conserve_charge")
-
-
-def _start_from(where: str, potential: Potential, tasks: Sequence[Sequence[Task]]) -> list[str]:
-    """Take weights of a trained model: its backbone, and the heads that learned at the same level of theory; return these."""
-    start, now = load_model(where), potential.config
-    then = start.potential.config
-    differing = [name for name in _BACKBONE if getattr(then, name) != getattr(now, name)]
-    if differing:
-        has, wants = (", ".join(f"{name}: {getattr(it, name)}" for name in differing) for it in (then, now))
-        raise InputError(f"start_from: the model in {where} has {has}, this run {wants}; let model say the same")
-    kept = []
-    if all(getattr(then, name) == getattr(now, name) for name in _HEADS):
-        levels = {task.name: task.level_of_theory for own in reversed(tasks) for task in own}
-        known = {name: output.level_of_theory for name, output in start.outputs.items()}
-        kept = [
-            name
-            for name, head in now.heads.items()
-            if then.heads.get(name) == head and name in known and known[name] == levels.get(name)
-        ]
-    parts = ("backbone.", *(f"heads.{name}." for name in kept))
-    taken = {name: values for name, values in start.potential.state_dict().items() if name.startswith(parts)}
-    potential.load_state_dict(potential.state_dict() | taken)
-    return kept
-
-
 def _output(task: Task) -> Output:
     return Output(target=task.target, unit=task.unit, level=task.level, level_of_theory=task.level_of_theory)
 
 
-def _data(sources: Sequence[Source], normalisers: Normalisers) -> Data:
+def _data(
+    sources: Sequence[Source], counts: Sequence[dict[str, LabelCount]], references: Mapping[str, References]
+) -> Data:
     return Data(
-        datasets=tuple(_record(source, counts) for source, counts in zip(sources, normalisers.counts)),
+        datasets=tuple(_record(source, own) for source, own in zip(sources, counts)),
         references={
-            head: ReferenceRecord(energies=found.by_symbol(), rank=found.rank)
-            for head, found in normalisers.references.items()
+            head: ReferenceRecord(energies=found.by_symbol(), rank=found.rank) for head, found in references.items()
         },
     )
 

@@ -255,6 +255,8 @@ def _task(name: str, settings: TaskSettings, spec: ArraySpec, kind: Kind, refere
         raise InputError(f"task {name}: per_atom is for energies; {spec.name} is of kind {kind}")
     if settings.references != "fit" and not energy:
         raise InputError(f"task {name}: references are for energies; {spec.name} is of kind {kind}")
+    if settings.start_from and not energy:
+        raise InputError(f"task {name}: start_from is for energies; {spec.name} is of kind {kind}")
     if name in DERIVED or hasattr(nn.ModuleDict(), name) or (name.endswith("forces") and kind != "forces"):
         raise InputError(f"task {name}: this name is taken; give it another one")
     unit, factor = METRICS.get(spec.unit, (spec.unit or "1", 1.0))

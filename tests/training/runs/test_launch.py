@@ -16,6 +16,7 @@ from mlipq import open_dataset
 from mlipq.errors import IncompleteError, InputError
 from mlipq.training.config import read_config
 from mlipq.training.data.source import choose_rows
+from mlipq.training.inference.predictor import Predictor
 from mlipq.training.models.batch import collate, find_neighbours
 from mlipq.training.runs.launch import Watcher, resume, train
 from mlipq.training.runs.run import Run
@@ -341,6 +342,51 @@ class TestStartFrom:
         for name in new:
             if name.startswith(("backbone.", "heads.orbital_charges.")):
                 assert torch.allclose(new[name], old[name], atol=1e-6), name
+
+    def test_an_energy_begins_as_one_of_another_level(self, undisturbed, dataset, tmp_path):
+        """What the network says stays; the energies of elements are those that fit best what it leaves of the new labels."""
+
+        def gfn1(content) -> None:
+            content["data"][0]["tasks"] = {"gfn1_energy": {}}
+
+        def still(content) -> None:
+            content["start_from"] = str(tmp_path / "gfn1")
+            content["data"][0]["tasks"] = {"energy": {"target": "reference/pbe0_energy", "start_from": "gfn1_energy"}}
+            content["training"] |= {"learning_rate": 1e-12, "weight_decay": 0, "ema": 0}
+
+        train(read_config(content_of(dataset, tmp_path / "gfn1", gfn1)))
+        run = train(read_config(content_of(dataset, tmp_path / "run", still)))
+        opened = open_dataset(dataset)
+        structures = [opened.structure(row) for row in range(len(opened))]
+        labels = opened["reference/pbe0_energy"][:]
+        before = Predictor(tmp_path / "gfn1").predict(structures)["gfn1_energy"]
+        after = Predictor(run.path).predict(structures)["energy"]
+        counts = np.array([[(structure.numbers == z).sum() for z in (1, 6, 7, 8)] for structure in structures])
+        rows, _ = choose_rows(opened, run.config.data[0], run.config.seed)
+        fitted, *_ = np.linalg.lstsq(counts[rows], (labels - before)[rows], rcond=None)
+        assert after == pytest.approx(before + counts @ fitted, abs=1e-4)
+        assert np.std(after - before - (after - before).mean()) > 0.1  # eV: the energies of elements differ
+
+    def test_a_head_that_the_model_lacks_is_refused(self, undisturbed, dataset, tmp_path):
+        def absent(content) -> None:
+            content["start_from"] = str(undisturbed.path)
+            content["data"][0]["tasks"]["energy"]["start_from"] = "gfn1_energy"
+
+        with pytest.raises(
+            InputError, match=r"task energy: start_from: the model in .* has no energy 'gfn1_energy'; it has energy"
+        ):
+            train(read_config(content_of(dataset, tmp_path / "run", absent)))
+
+    def test_a_head_of_another_size_is_refused(self, undisturbed, dataset, tmp_path):
+        def composite(content) -> None:
+            content["start_from"] = str(undisturbed.path)
+            content["data"][0]["tasks"]["gfn1_energy"] = {"start_from": "energy"}
+            content["model"]["composite"] = True
+
+        with pytest.raises(
+            InputError, match=r"energy of the model in .* has 4 hidden units .*, gfn1_energy of this run has 2"
+        ):
+            train(read_config(content_of(dataset, tmp_path / "run", composite)))
 
     def test_what_was_started_from_may_go(self, undisturbed, dataset, tmp_path):
         def from_copy(content) -> None:
