@@ -1,0 +1,24 @@
+"""A cluster looked at from its workers' seats."""
+
+import pytest
+from distributed import Client, LocalCluster
+
+from mlipq.labeling.clusters.cluster import Cluster
+from mlipq.labeling.clusters.examination import examine_cluster
+
+
+@pytest.fixture
+def adaptive():
+    """A cluster that sends a worker home as soon as it has no task."""
+    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as deployed, Client(deployed) as client:
+        deployed.adapt(minimum=0, maximum=1, interval="50ms", wait_count=2)
+        yield Cluster(client, most=1, deployed=deployed)
+
+
+def test_workers_stay_while_they_are_looked_at(adaptive, tmp_path):
+    ((_, findings),) = examine_cluster(adaptive, tmp_path).items()
+    assert {finding.check: finding.said for finding in findings if not finding.right} == {}
+    assert {"shared folder", "writes arrive", "reference molecule", "renames", "clock", "versions"} <= {
+        finding.check for finding in findings
+    }
+    assert list(tmp_path.iterdir()) == []
