@@ -18,7 +18,7 @@ from mlipq.bench.report.breakdowns import LEAST_STRUCTURES
 from mlipq.bench.report.palette import look_of
 from mlipq.bench.results import STRUCTURES, read_result, read_structures
 from mlipq.bench.statistics import holm, paired_reduction
-from mlipq.errors import CheckError, InputError
+from mlipq.errors import CheckError, IncompleteError, InputError
 
 MODES = {"energy": 1.0, "charges": 0.8, "shuffled": 1.0, "composite+extra": 0.5, "charges+extra": 0.7, "delta": 0.4}
 
@@ -236,7 +236,7 @@ def test_folders_that_hold_nothing_to_compare_are_refused(copy, tmp_path):
         build_report([copy, copy / ".." / "copy"])
     for path in (copy / "results").glob("energy-*"):
         path.unlink()
-    with pytest.raises(InputError, match="nothing to compare with"):
+    with pytest.raises(IncompleteError, match="nothing to compare with"):
         build_report([copy])
 
 

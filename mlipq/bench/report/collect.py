@@ -18,7 +18,7 @@ from mlipq.bench.results import (
     read_suite_record,
     run_id,
 )
-from mlipq.errors import CheckError, InputError
+from mlipq.errors import CheckError, IncompleteError
 
 Column = tuple[str, int]
 """A mode at a size."""
@@ -137,7 +137,9 @@ def collect(folder: Path) -> Collected:
     Raises
     ------
     InputError
-        If the folder holds no results, one is damaged, or none is of a mode without xTB labels.
+        If the folder holds no results, or one is damaged.
+    IncompleteError
+        If none is of a mode without xTB labels.
     CheckError
         If results cannot be compared: of other data, another target, another test split, or drawn otherwise at the same seed.
     """
@@ -148,7 +150,7 @@ def collect(folder: Path) -> Collected:
     plain = {result.mode for result in found if result.labels_from == "none"}
     baseline = next((mode for mode in [*record.modes, *sorted(plain)] if mode in plain), None)
     if baseline is None:
-        raise InputError(
+        raise IncompleteError(
             f"{folder}: no run without xTB labels has ended yet, so there is nothing to compare with; "
             "run the suite on, with the mode energy among its modes"
         )
