@@ -82,8 +82,8 @@ class TaskSettings(_Record):
     """Energy of one atom of each element, of which an energy is taken to be the sum before anything is learned: fitted to the
     training structures, those of isolated atoms that the dataset's manifest has, none, or given in eV by symbol."""
     start_from: str = ""
-    """Of an energy: output of the model in the run's ``start_from`` as which it begins, such as ``gfn1_energy``. What it learned is
-    taken, and ``references: fit`` is to what that leaves; by default an energy of another level of theory begins anew."""
+    """Of an energy: output of the model in the run's ``start_from`` as which it begins, such as ``gfn1_energy``. What is linear in it
+    is fitted to what it leaves of the labels, with ``references: fit``; by default an energy of another level of theory begins anew."""
 
 
 def _name(value: str) -> str:

@@ -10,7 +10,10 @@ from mlipq.labeling.clusters.examination import examine_cluster
 @pytest.fixture
 def adaptive():
     """A cluster that sends a worker home as soon as it has no task."""
-    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as deployed, Client(deployed) as client:
+    with (
+        LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as deployed,
+        Client(deployed) as client,
+    ):
         deployed.adapt(minimum=0, maximum=1, interval="50ms", wait_count=2)
         yield Cluster(client, most=1, deployed=deployed)
 

@@ -40,8 +40,9 @@ class PerElement(nn.Module):
 class EnergyHead(nn.Module):
     """Energy as a sum over atoms, in float64: what the network says, and the reference energy of each element.
 
-    The references stand outside the network, in float64, whatever its precision; an element without one has NaN, so that no
-    energy is made up for it.
+    What the network says has a part that is linear in the features, with weights of each element: nothing at the start, and what can be
+    fitted at once to few labels (:mod:`mlipq.training.tasks.readout`). The references stand outside the network, in float64, whatever
+    its precision; an element without one has NaN, so that no energy is made up for it.
 
     Parameters
     ----------
@@ -60,14 +61,21 @@ class EnergyHead(nn.Module):
         super().__init__()
         self.channels, self.hidden, self.fed = channels, hidden, fed
         self.network = mlp(channels + fed, hidden, 1)
+        self.of_elements = nn.Parameter(torch.zeros(N_ELEMENTS, channels))
         self.register_buffer("scale", torch.ones(()))  # eV
         self.register_buffer("references", torch.zeros(N_ELEMENTS, dtype=torch.float64))  # eV
 
     def forward(self, features: Features, batch: Batch, fed: Tensor | None = None) -> Tensor:  # (S,) float64
-        x = features.scalars if fed is None else torch.cat([features.scalars, fed], dim=1)  # (N, C + fed)
-        atoms = (self.scale * self.network(x)[:, 0]).double()  # (N,)
         references = self.references.index_select(0, batch.atomic_numbers)
+        atoms = self.atoms(features, batch, fed).double()
         return sum_to(atoms + references, batch.structures, batch.n_structures)
+
+    def atoms(self, features: Features, batch: Batch, fed: Tensor | None = None) -> Tensor:  # (N,)
+        """Return what the network says of each atom, in eV."""
+        x = features.scalars if fed is None else torch.cat([features.scalars, fed], dim=1)  # (N, C + fed)
+        weights = self.of_elements.index_select(0, batch.atomic_numbers)  # (N, C)
+        atoms: Tensor = self.scale * (self.network(x)[:, 0] + (weights * features.scalars).sum(dim=1))
+        return atoms
 
     def layers(self) -> tuple[nn.Linear, nn.Linear]:
         """Return the first and the last layer of the network."""
@@ -94,6 +102,7 @@ def merge(heads: Sequence[EnergyHead]) -> EnergyHead:
         before.bias.copy_(torch.cat([layer.bias for layer in first]))
         after.weight.copy_(torch.cat([head.scale * layer.weight for head, layer in zip(heads, last)], dim=1))
         after.bias.copy_(total(head.scale * layer.bias for head, layer in zip(heads, last)))
+        merged.of_elements.copy_(total(head.scale * head.of_elements for head in heads))
         merged.references.copy_(total(head.references for head in heads))
     return merged
 

@@ -1,7 +1,7 @@
 """What training starts from: weights of a trained model, as far as they mean the same in the new run.
 
-The backbone is taken, and each head that learned the same output at the same level of theory. An energy may begin as an energy of another level, as
-fine-tuning of potentials does: the network is taken, and the energies of elements are fitted anew to what it leaves of the new labels.
+The backbone is taken, and each head that learned the same output at the same level of theory. An energy may begin as an energy of another level: the
+network is taken, and what it is linear in, energies of elements among it, is fitted to what it leaves of the new labels.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,15 @@ from mlipq.errors import InputError
 from mlipq.training.config import RunConfig
 from mlipq.training.data.source import Source
 from mlipq.training.models.heads import EnergyHead
+from mlipq.training.models.layers import sum_to
 from mlipq.training.models.potential import Potential
 from mlipq.training.saved.model import SavedModel, load_model
+from mlipq.training.tasks.readout import fit_readout
 from mlipq.training.tasks.references import References, fit_references
 from mlipq.training.tasks.task import Task, labels_of
 
+MOST_FITTED = 5_000
+"""Structures that the linear part of an energy is fitted to at most: of so many, gradient steps learn as well."""
 _BACKBONE = ("backbone", "channels", "layers", "cutoff", "radial")
 _HEADS = ("composite", "feed_charges", "conserve_charge")
 
@@ -99,16 +103,22 @@ def _head_of(where: str, model: SavedModel, potential: Potential, name: str, wan
             f"task {name}: start_from: the model in {where} has no energy {wanted!r}; it has {', '.join(heads) or 'none'}"
         )
     then, now = heads[wanted], cast(EnergyHead, potential.heads[name])
-    if (then.hidden, then.fed) != (now.hidden, now.fed):
+    if now.fed:
         raise InputError(
-            f"task {name}: start_from: {wanted} of the model in {where} has {then.hidden} hidden units and reads {then.fed} charges, {name} of "
-            f"this run has {now.hidden} and reads {now.fed}; let composite and feed_charges of model be the same in both, or leave them out"
+            f"task {name}: start_from: not for an energy that charges feed; leave feed_charges of model out"
+        )
+    if then.hidden != now.hidden:
+        raise InputError(
+            f"task {name}: start_from: {wanted} of the model in {where} has {then.hidden} hidden units, {name} of this run has {now.hidden}; let "
+            "composite of model be the same in both"
         )
     return then
 
 
 def begin_energies(start: Start, potential: Potential, sources: Sequence[Source]) -> dict[str, References]:
     """Let energies begin as heads of another level: call it when normalisers are set. Return their fitted energies of elements.
+
+    What the head is linear in is fitted at once to what it leaves of the training labels (:mod:`mlipq.training.tasks.readout`).
 
     Parameters
     ----------
@@ -117,35 +127,55 @@ def begin_energies(start: Start, potential: Potential, sources: Sequence[Source]
     potential
         Changed in place.
     sources
-        Their training labels are what the energies of elements are fitted to.
+        Whose training labels the energies learn from.
     """
     references = {}
     for name, begins_as in start.begun:
         head = cast(EnergyHead, potential.heads[name])
-        head.network.load_state_dict(begins_as.network.state_dict())
-        head.scale.copy_(begins_as.scale)
         source, task = next((source, task) for source in sources for task in source.tasks if task.name == name)
+        taken = {key: values for key, values in begins_as.state_dict().items() if key != "references"}
+        head.load_state_dict(head.state_dict() | taken)
         if task.references == "fit":
-            references[name] = _fitted(potential, head, source, task)
+            _fit_linear(potential, head, source, task)
+            references[name] = _fit_references(potential, head, source, task)
             head.references.copy_(torch.from_numpy(references[name].values))
     return references
 
 
-def _fitted(potential: Potential, head: EnergyHead, source: Source, task: Task) -> References:
-    """Fit energies of elements to what the network leaves of the labels, on the training structures."""
-    arrays = source.dataset.batch(source.train_rows, ["atomic_numbers", task.target])
-    left = labels_of(task, arrays) - _network_energies(potential, head, source)
-    return fit_references(arrays["atomic_numbers"], arrays["atom_offsets"], left)
+def _fit_linear(potential: Potential, head: EnergyHead, source: Source, task: Task) -> None:
+    """Fit what a head is linear in, on some of the training structures where there are very many."""
+    rows = source.train_rows[:: -(-len(source.train_rows) // MOST_FITTED)]
+    labels, numbers, offsets = _labels(source, task, rows)
+    energies, scalars = _seen(potential, head, source, rows)
+    found = fit_readout(scalars, numbers, offsets, labels - energies)
+    with torch.no_grad():
+        head.of_elements.add_(torch.from_numpy(found).to(head.of_elements) / head.scale)
 
 
-def _network_energies(potential: Potential, head: EnergyHead, source: Source) -> NDArray[np.float64]:
-    """Return what the network says of the training structures, in eV, without energies of elements."""
-    before = head.references.clone()
-    head.references.zero_()
+def _fit_references(potential: Potential, head: EnergyHead, source: Source, task: Task) -> References:
+    labels, numbers, offsets = _labels(source, task, source.train_rows)
+    energies, _ = _seen(potential, head, source, source.train_rows)
+    return fit_references(numbers, offsets, labels - energies)
+
+
+def _labels(source: Source, task: Task, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray, NDArray]:
+    """Return the labels of some structures, the atomic numbers, and where the atoms of each structure start."""
+    arrays = source.dataset.batch(rows, ["atomic_numbers", task.target])
+    return labels_of(task, arrays), arrays["atomic_numbers"], arrays["atom_offsets"]
+
+
+def _seen(
+    potential: Potential, head: EnergyHead, source: Source, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what a head says of some structures without energies of elements, in eV, and the scalars of their atoms."""
+    energies, scalars = [], []
     potential.eval()
     with torch.no_grad():
-        batches = (source.batch(rows)[0] for rows in source.in_batches(source.train_rows))
-        energies = torch.cat([head(potential.backbone(batch), batch) for batch in batches]).numpy()
+        for some in source.in_batches(rows):
+            batch, _ = source.batch(some)
+            features = potential.backbone(batch)
+            atoms = head.atoms(features, batch).double()
+            energies.append(sum_to(atoms, batch.structures, batch.n_structures))
+            scalars.append(features.scalars.double())
     potential.train()
-    head.references.copy_(before)
-    return energies
+    return torch.cat(energies).numpy(), torch.cat(scalars).numpy()
