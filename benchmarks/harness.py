@@ -80,5 +80,6 @@ def write_results(
 
 def _named(argument: str) -> str:
     """Show what lies outside the project by its name alone: where it was is nobody's business."""
-    path = Path(argument)
-    return path.name if path.is_absolute() or ".." in path.parts else argument
+    key, equals, value = argument.rpartition("=")
+    path = Path(value)
+    return f"{key}{equals}{path.name}" if path.is_absolute() or ".." in path.parts else argument
