@@ -26,6 +26,8 @@ from mlipq.training.runs.run import CONFIG
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "exploration"
+WEIGHTS = ("best", "ema")
+"""Of the lowest validation error, and averaged at the end."""
 PART = "test"
 """Of the split that divides the pool: its molecules are of the pool."""
 
@@ -44,16 +46,9 @@ class Trials:
         if not path.exists():
             run = self._run(name, size, seed)
             assert run.result is not None
-            found = evaluate_model(run.path, "best", part=PART).record()
-            errors = {f"{error['task']}_mae_{error['unit']}": error["mae"] for error in found["errors"]}
-            row = {
-                "name": name,
-                "size": size,
-                "seed": seed,
-                "steps": run.result.steps,
-                "validation": run.result.validation,
-            }
-            row |= {PART: errors, "minutes": round(run.result.seconds / 60, 1)}
+            row = {"name": name, "size": size, "seed": seed, "steps": run.result.steps}
+            row |= {"validation": run.result.validation, "minutes": round(run.result.seconds / 60, 1)}
+            row[PART] = {f"{weights}_meV": _error(run, weights) for weights in WEIGHTS}
             write_results(path, f"{self.name}: {name}", self._trials[name] or {}, versions("mlipq", "torch"), [row])
         made: dict[str, Any] = json.loads(path.read_text())["rows"][0]
         return made
@@ -75,6 +70,12 @@ class Trials:
         """Return the settings of one dataset; only the labelled molecules are drawn by size."""
         data = {**given, "dataset": str(self._datasets[given["dataset"]])}
         return {**data, "size": size} if data.pop("drawn", False) else data
+
+
+def _error(run: Run, weights: str) -> float:
+    """Return the mean absolute error of the energy in meV."""
+    found = evaluate_model(run.path, weights, part=PART).record()["errors"]
+    return next(round(error["mae"], 1) for error in found if (error["task"], error["unit"]) == ("energy", "meV"))
 
 
 def merged(base: Any, changes: Any) -> Any:
@@ -103,12 +104,8 @@ def main() -> None:
         for size in given.sizes:
             for name in given.names:
                 row = trials.result(name, size, seed)
-                meV = {
-                    key: round(value * 1000, 1)
-                    for key, value in row[PART].items()
-                    if "energy_mae" in key and "atom" not in key
-                }
-                print(f"{name} N={size} seed {seed}: {meV}, {row['steps']} steps, {row['minutes']} min", flush=True)
+                errors = ", ".join(f"{key} {value}" for key, value in row[PART].items())
+                print(f"{name} N={size} seed {seed}: {errors}; {row['steps']} steps, {row['minutes']} min", flush=True)
 
 
 if __name__ == "__main__":
