@@ -4,7 +4,7 @@ The backbone is taken, and each head that learned the same output at the same le
 network is taken, and what it is linear in, energies of elements among it, is fitted to what it leaves of the new labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -146,7 +146,7 @@ def _fit_linear(potential: Potential, head: EnergyHead, source: Source, task: Ta
     """Fit what a head is linear in, on some of the training structures where there are very many."""
     rows = source.train_rows[:: -(-len(source.train_rows) // MOST_FITTED)]
     labels, numbers, offsets = _labels(source, task, rows)
-    energies, scalars = _seen(potential, head, source, rows)
+    energies, scalars = map(np.concatenate, zip(*_seen(potential, head, source, rows)))
     found = fit_readout(scalars, numbers, offsets, labels - energies)
     with torch.no_grad():
         head.of_elements.add_(torch.from_numpy(found).to(head.of_elements) / head.scale)
@@ -154,8 +154,8 @@ def _fit_linear(potential: Potential, head: EnergyHead, source: Source, task: Ta
 
 def _fit_references(potential: Potential, head: EnergyHead, source: Source, task: Task) -> References:
     labels, numbers, offsets = _labels(source, task, source.train_rows)
-    energies, _ = _seen(potential, head, source, source.train_rows)
-    return fit_references(numbers, offsets, labels - energies)
+    energies = [energies for energies, _ in _seen(potential, head, source, source.train_rows)]
+    return fit_references(numbers, offsets, labels - np.concatenate(energies))
 
 
 def _labels(source: Source, task: Task, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray, NDArray]:
@@ -166,16 +166,12 @@ def _labels(source: Source, task: Task, rows: NDArray[np.int64]) -> tuple[NDArra
 
 def _seen(
     potential: Potential, head: EnergyHead, source: Source, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what a head says of some structures without energies of elements, in eV, and the scalars of their atoms."""
-    energies, scalars = [], []
-    potential.eval()
-    with torch.no_grad():
-        for some in source.in_batches(rows):
-            batch, _ = source.batch(some)
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield, batch by batch, what a head says of some structures without energies of elements, in eV, and the scalars of their atoms."""
+    for some in source.in_batches(rows):
+        batch, _ = source.batch(some)
+        with torch.no_grad():
             features = potential.backbone(batch)
             atoms = head.atoms(features, batch).double()
-            energies.append(sum_to(atoms, batch.structures, batch.n_structures))
-            scalars.append(features.scalars.double())
-    potential.train()
-    return torch.cat(energies).numpy(), torch.cat(scalars).numpy()
+            energies = sum_to(atoms, batch.structures, batch.n_structures)
+        yield energies.numpy(), features.scalars.double().numpy()
