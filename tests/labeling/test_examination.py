@@ -14,8 +14,8 @@ def adaptive():
         LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as deployed,
         Client(deployed) as client,
     ):
-        deployed.adapt(minimum=0, maximum=1, interval="50ms", wait_count=2)
-        yield Cluster(client, most=1, deployed=deployed)
+        keeper = deployed.adapt(minimum=0, maximum=1, interval="200ms", wait_count=3)
+        yield Cluster(client, most=1, deployed=deployed, adaptive=keeper)
 
 
 def test_workers_stay_while_they_are_looked_at(adaptive, tmp_path):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed.deploy.adaptive import Adaptive
     from distributed.deploy.spec import SpecCluster
 
 DASK_SETTINGS = {
@@ -25,6 +26,8 @@ class Cluster:
     """The most workers that there may ever be; 0 where somebody else decides that."""
     deployed: "SpecCluster | None" = None
     """What started the workers; ``None`` where somebody else did."""
+    adaptive: "Adaptive | None" = None
+    """What starts workers and sends them home, by how much there is to do."""
     replaces: bool = False
     """Whether workers that are gone come back as others."""
     troubles: list[str] = field(default_factory=list)
@@ -33,6 +36,11 @@ class Cluster:
     def workers(self) -> set[str]:
         """Addresses of the workers that are there."""
         return set(self.client.nthreads())
+
+    def keep_workers(self) -> None:
+        """Start no more workers and send none home that is idle: from now on those stay that are there."""
+        if self.adaptive is not None:
+            self.adaptive.stop()
 
     def set_aside(self, address: str, name: str | int) -> None:
         """Take a worker out that cannot do its work; what it was given goes to others."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlipq
 from mlipq.errors import IncompleteError, MlipqError
@@ -22,9 +22,6 @@ from mlipq.labeling.clusters.cluster import Cluster
 from mlipq.labeling.job import Limits
 from mlipq.store import unwritable
 from mlipq.xtb import Gfn1
-
-if TYPE_CHECKING:
-    from distributed import Future
 
 CLOCKS_APART = 5.0
 """Seconds."""
@@ -61,23 +58,15 @@ def examine_cluster(cluster: Cluster, folder: Path, patience: float = 600.0) -> 
     Raises
     ------
     IncompleteError
-        If no worker comes, or one is lost meanwhile.
+        If no worker comes.
     """
     _wait_for_workers(cluster, patience)
+    cluster.keep_workers()
     with _shared(folder) as shared:
         token = secrets.token_hex(16)
         (shared / "token").write_text(token)
-        (shared / "renamed").write_text("0" * 4096)
         before = time.time()
-        # As tasks, all at once: a worker without one is idle, and adaptive clusters send it home.
-        examining = {
-            address: cluster.client.submit(_examine, str(shared), token, workers=[address], pure=False)
-            for address in sorted(cluster.workers())
-        }
-        first = next(iter(examining))
-        renaming = cluster.client.submit(_rename, str(shared / "renamed"), workers=[first], pure=False)
-        renames = _watch(shared / "renamed", renaming, patience)
-        reports = {address: _result(future, address, patience) for address, future in examining.items()}
+        reports = cluster.client.run(_examine, str(shared), token)
         after = time.time()
         found = {}
         for address, report in reports.items():
@@ -85,18 +74,10 @@ def examine_cluster(cluster: Cluster, folder: Path, patience: float = 600.0) -> 
             own.append(_seen_back(shared, report["left"]))
             own.append(_clock(report["began"], report["ended"], before, after))
             own.append(_versions(report["versions"]))
-            found[f"{report['host']} {address}"] = [*own, *([renames] if address == first else [])]
+            found[f"{report['host']} {address}"] = own
+        addresses = list(reports)
+        found[f"{reports[addresses[0]]['host']} {addresses[0]}"].append(_renames(cluster, shared, addresses[0]))
     return found
-
-
-def _result(future: "Future", address: str, patience: float) -> Any:
-    """Return what a worker found out; it may end meanwhile, as its job does."""
-    try:
-        return future.result(timeout=patience)
-    except Exception as error:  # Dask's of a worker that died, of a task that was cancelled, of time that ran out
-        raise IncompleteError(
-            f"the worker {address} was lost while it was looked at ({type(error).__name__}); try again, and see the logs of its job"
-        ) from None
 
 
 def _wait_for_workers(cluster: Cluster, patience: float) -> None:
@@ -232,19 +213,20 @@ def _clock(began: float, ended: float, before: float, after: float) -> Finding:
     return Finding("clock", apart < CLOCKS_APART, f"{apart:.1f} s apart" if apart else "agrees")
 
 
-def _watch(path: Path, renaming: "Future", patience: float) -> Finding:
-    """Read a file while a worker replaces it again and again: it must be whole, and there, at all times."""
-    reads, broken, deadline = 0, "", time.monotonic() + patience
-    while not renaming.done() and not broken and time.monotonic() < deadline:
+def _renames(cluster: Cluster, shared: Path, worker: str) -> Finding:
+    """Let a worker replace a file again and again while it is read here: it must be whole, and there, at all times."""
+    path = shared / "renamed"
+    path.write_text("0" * 4096)
+    renaming = cluster.client.submit(_rename, str(path), workers=[worker], pure=False)
+    reads, broken = 0, ""
+    while not renaming.done() and not broken:
         try:
             text = path.read_text()
             reads += 1
             broken = "" if len(text) == 4096 and len(set(text)) == 1 else "a file being replaced was seen in part"
         except FileNotFoundError:
             broken = "a file being replaced was seen missing"
-        time.sleep(1e-4)
-    if renaming.status == "error":
-        broken = f"the worker cannot replace {path}: {renaming.exception()}"
+    renaming.result()
     return Finding("renames", not broken, broken or f"whole in {reads:,} reads while it was replaced {RENAMES} times")
 
 

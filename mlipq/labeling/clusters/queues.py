@@ -87,6 +87,7 @@ def queue_cluster(profile: QueueProfile, folder: Path, threads: int) -> Iterator
             maximum_jobs=profile.most_jobs,
             interval="2s",
         )
+        cluster.adaptive = keeper
         stack.callback(keeper.end)
         yield cluster
 
