@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from scripting import run_script
+from scripting import interrupts_as_sigterm, run_script
 
 from mlipq.cli.output import print_json, print_table
 from mlipq.cli.progress import TransferBar
@@ -65,6 +65,11 @@ def _whole(least: int) -> Callable[[str], int]:
 
 def run(given: argparse.Namespace) -> None:
     """Make the molecules and say what became of the attempts."""
+    with interrupts_as_sigterm():
+        _make(given)
+
+
+def _make(given: argparse.Namespace) -> None:
     from generation.job import Generation, generate
 
     from mlipq.labeling.clusters.local import core_count

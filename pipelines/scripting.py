@@ -1,8 +1,12 @@
 """What the scripts here have in common: what goes wrong is one message and an exit code, as of mlipq's own verbs."""
 
+import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from threading import Thread
 
 from mlipq.cli.output import error_console, printable
 from mlipq.errors import MlipqError
@@ -35,6 +39,32 @@ def run_script(name: str, run: Callable[[], None], extras: dict[str, str] | None
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(name, f"{where}{error.strerror}; mend that, then run the same command again", 3)
+
+
+@contextmanager
+def interrupts_as_sigterm() -> Iterator[None]:
+    """Let Ctrl-C come as SIGTERM, which RDKit leaves alone.
+
+    While RDKit searches for bonds or a conformer it handles SIGINT itself: it may swallow it, or find nothing. To be entered before
+    libraries start threads, since a signal goes to any thread that does not block it.
+    """
+    over = False
+
+    def pass_on() -> None:
+        while signal.sigwait({signal.SIGINT}) and not over:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    resource_tracker.ensure_running()  # its own start would let SIGINT through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    waiting = Thread(target=pass_on, daemon=True)
+    waiting.start()
+    try:
+        yield
+    finally:
+        over = True
+        signal.pthread_kill(waiting.ident or 0, signal.SIGINT)
+        waiting.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _complain(name: str, message: str, code: int) -> None:

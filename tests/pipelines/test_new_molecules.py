@@ -175,8 +175,6 @@ def start(*arguments, **environment):
         text=True,
         env={**os.environ, **environment},
         start_new_session=True,
-        # Started in the background, as by some CI, the tests ignore SIGINT, and their children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
