@@ -163,6 +163,12 @@ def test_there_is_no_such_file(tmp_path):
         read_config(tmp_path / "none.yaml")
 
 
+def test_an_energy_begins_as_one_of_a_model_that_is_named():
+    tasks = {"energy": {"target": "reference/pbe0_energy", "start_from": "gfn1_energy"}}
+    with pytest.raises(InputError, match="task energy: start_from names an output of a model; say which by start_from"):
+        read_config({"output": "x", "data": [{"dataset": "qm7-gfn1@1.0.0", "tasks": tasks}]})
+
+
 @pytest.mark.parametrize("name", presets())
 def test_a_preset_is_a_run_and_reads_as_the_same_again(tmp_path, name):
     config = preset_config(

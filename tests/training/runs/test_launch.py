@@ -394,6 +394,25 @@ class TestStartFrom:
         ):
             train(read_config(content_of(dataset, tmp_path / "run", composite)))
 
+    def test_charges_cannot_begin_as_an_energy(self, undisturbed, dataset, tmp_path):
+        def charges(content) -> None:
+            content["start_from"] = str(undisturbed.path)
+            content["data"][0]["tasks"]["orbital_charges"] = {"start_from": "energy"}
+
+        with pytest.raises(
+            InputError, match=r"task orbital_charges: start_from is for energies; gfn1/orbital_charges is"
+        ):
+            train(read_config(content_of(dataset, tmp_path / "run", charges)))
+
+    def test_an_energy_that_charges_feed_is_refused(self, undisturbed, dataset, tmp_path):
+        def fed(content) -> None:
+            content["start_from"] = str(undisturbed.path)
+            content["data"][0]["tasks"]["energy"]["start_from"] = "energy"
+            content["model"]["feed_charges"] = "orbital_charges"
+
+        with pytest.raises(InputError, match="task energy: start_from: not for an energy that charges feed; leave"):
+            train(read_config(content_of(dataset, tmp_path / "run", fed)))
+
     def test_what_was_started_from_may_go(self, undisturbed, dataset, tmp_path):
         def from_copy(content) -> None:
             content["start_from"] = str(tmp_path / "start")
