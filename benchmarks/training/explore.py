@@ -1,8 +1,8 @@
 """Try settings on molecules that no published figure is measured on: what helps is chosen here, and nowhere else.
 
-    python -m benchmarks.training.explore exploration/qm7.yaml --dataset FOLDER --runs FOLDER NAME ... [--sizes N ...] [--seeds N ...]
+    python -m benchmarks.training.explore benchmarks/training/exploration/qm7.yaml NAME ... --dataset qm7=FOLDER new=FOLDER --runs FOLDER
 
-FOLDER is qm7 with the split `settings`, which divides the pool (see the pilot in README.md); its test molecules play no role. The file
+`qm7` is labelled and has the split `settings`, which divides its pool (see the pilot in README.md); its test molecules play no role. The file
 has a base and, by NAME, what a trial changes of it; a trial may start from another, a pretraining, which is made first, and which all sizes
 share. Each result is `results/exploration/SUITE/NAME-nSIZE-sSEED.json`; one that is there is not made again, and a run that was stopped
 goes on.
@@ -11,13 +11,13 @@ goes on.
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import versions, write_results
 from mlipq.cli.training_progress import TrainingProgress
-from mlipq.errors import MlipqError
+from mlipq.errors import InputError, MlipqError
 from mlipq.settings import read_yaml
 from mlipq.training import Run, read_config, resume, train
 from mlipq.training.inference.report import evaluate_model
@@ -39,6 +39,11 @@ class Trials:
         content = read_yaml(path, "trials", "base: …, trials: …").values
         self.name, self._base, self._trials = path.stem, content["base"], content["trials"]
         self._datasets, self._runs = datasets, runs
+
+    def require(self, names: Sequence[str]) -> None:
+        """Refuse trials that the file does not have."""
+        if unknown := [name for name in names if name not in self._trials]:
+            raise InputError(f"no trial {', '.join(unknown)}; the file has {', '.join(self._trials)}")
 
     def result(self, name: str, size: int, seed: int) -> dict[str, Any]:
         """Return the row of a trial: made now, or earlier."""
@@ -68,7 +73,10 @@ class Trials:
 
     def _data(self, given: Mapping[str, Any], size: int) -> dict[str, Any]:
         """Return the settings of one dataset; only the labelled molecules are drawn by size."""
-        data = {**given, "dataset": str(self._datasets[given["dataset"]])}
+        name = given["dataset"]
+        if name not in self._datasets:
+            raise InputError(f"the trial needs the dataset {name}; say where it is:  --dataset {name}=FOLDER")
+        data = {**given, "dataset": str(self._datasets[name])}
         return {**data, "size": size} if data.pop("drawn", False) else data
 
 
@@ -86,20 +94,27 @@ def merged(base: Any, changes: Any) -> Any:
     return {key: value for key, value in both.items() if value is not None}
 
 
+def _named(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"should be NAME=FOLDER, got {text!r}")
+    return name, Path(folder).absolute()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="of trials")
     parser.add_argument("names", nargs="+", metavar="NAME", help="trials of the file")
     parser.add_argument(
-        "--dataset", nargs="+", required=True, metavar="NAME=FOLDER", help="what the file's datasets are"
+        "--dataset", nargs="+", required=True, type=_named, metavar="NAME=FOLDER", help="what the file's datasets are"
     )
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--sizes", nargs="+", type=int, default=[1000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     given = parser.parse_args()
     keep_freed_memory()
-    datasets = {name: Path(folder).absolute() for name, folder in (text.split("=") for text in given.dataset)}
-    trials = Trials(given.file, datasets, given.runs.absolute())
+    trials = Trials(given.file, dict(given.dataset), given.runs.absolute())
+    trials.require(given.names)
     for seed in given.seeds:
         for size in given.sizes:
             for name in given.names:
