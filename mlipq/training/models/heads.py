@@ -40,14 +40,17 @@ class PerElement(nn.Module):
 class EnergyHead(nn.Module):
     """Energy as a sum over atoms, in float64: what the network says, and the reference energy of each element.
 
-    What the network says has a part that is linear in the features, with weights of each element: nothing at the start, and what can be
-    fitted at once to few labels (:mod:`mlipq.training.tasks.readout`). The references stand outside the network, in float64, whatever
-    its precision; an element without one has NaN, so that no energy is made up for it.
+    What the network says has a part that is linear in the scalars of all layers, with weights of each element: nothing at the start, and
+    what can be fitted at once to few labels (:mod:`mlipq.training.tasks.readout`). MACE has a readout of each
+    layer too (Batatia et al., NeurIPS 2022). The references stand outside the network, in float64, whatever its precision; an element without one has NaN, so that no
+    energy is made up for it.
 
     Parameters
     ----------
     channels
         Features of an atom.
+    layers
+        Of the backbone.
     hidden
         Units of the hidden layer.
     fed
@@ -57,11 +60,11 @@ class EnergyHead(nn.Module):
     references: Tensor
     scale: Tensor
 
-    def __init__(self, channels: int, hidden: int, fed: int = 0) -> None:
+    def __init__(self, channels: int, layers: int, hidden: int, fed: int = 0) -> None:
         super().__init__()
-        self.channels, self.hidden, self.fed = channels, hidden, fed
+        self.channels, self.layers, self.hidden, self.fed = channels, layers, hidden, fed
         self.network = mlp(channels + fed, hidden, 1)
-        self.of_elements = nn.Parameter(torch.zeros(N_ELEMENTS, channels))
+        self.of_elements = nn.Parameter(torch.zeros(N_ELEMENTS, layers * channels))
         self.register_buffer("scale", torch.ones(()))  # eV
         self.register_buffer("references", torch.zeros(N_ELEMENTS, dtype=torch.float64))  # eV
 
@@ -73,11 +76,11 @@ class EnergyHead(nn.Module):
     def atoms(self, features: Features, batch: Batch, fed: Tensor | None = None) -> Tensor:  # (N,)
         """Return what the network says of each atom, in eV."""
         x = features.scalars if fed is None else torch.cat([features.scalars, fed], dim=1)  # (N, C + fed)
-        weights = self.of_elements.index_select(0, batch.atomic_numbers)  # (N, C)
-        atoms: Tensor = self.scale * (self.network(x)[:, 0] + (weights * features.scalars).sum(dim=1))
+        weights = self.of_elements.index_select(0, batch.atomic_numbers)  # (N, LC)
+        atoms: Tensor = self.scale * (self.network(x)[:, 0] + (weights * features.of_layers).sum(dim=1))
         return atoms
 
-    def layers(self) -> tuple[nn.Linear, nn.Linear]:
+    def ends(self) -> tuple[nn.Linear, nn.Linear]:
         """Return the first and the last layer of the network."""
         return cast(nn.Linear, self.network[0]), cast(nn.Linear, self.network[2])
 
@@ -93,9 +96,10 @@ def merge(heads: Sequence[EnergyHead]) -> EnergyHead:
 
     Their scales go into the last layer; a head that reads no charges has zeros for them in the first.
     """
-    merged = EnergyHead(heads[0].channels, sum(head.hidden for head in heads), max(head.fed for head in heads))
-    before, after = merged.to(heads[0].scale).layers()
-    first, last = zip(*(head.layers() for head in heads))
+    hidden, fed = sum(head.hidden for head in heads), max(head.fed for head in heads)
+    merged = EnergyHead(heads[0].channels, heads[0].layers, hidden, fed)
+    before, after = merged.to(heads[0].scale).ends()
+    first, last = zip(*(head.ends() for head in heads))
     with torch.no_grad():
         wide = [nn.functional.pad(layer.weight, (0, before.in_features - layer.in_features)) for layer in first]
         before.weight.copy_(torch.cat(wide))

@@ -19,6 +19,7 @@ class Features(NamedTuple):
     """What a backbone knows of each atom. Components come first, so that one of them is one block of memory."""
 
     scalars: Tensor  # (N, C)
+    of_layers: Tensor  # (N, L·C) scalars after each layer, side by side; those of the last one are ``scalars``
     vectors: Tensor | None = None  # (3, N, C) x, y, z: e3nn's 1o; None from an invariant model
     tensors: Tensor | None = None  # (5, N, C) in e3nn's order of 2e; None from an invariant model
 

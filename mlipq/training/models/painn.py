@@ -54,10 +54,12 @@ class PaiNN(nn.Module):
         s = self.embedding(batch.atomic_numbers)  # (N, C)
         s = s + self.charge_and_spin(s, batch)
         v: tuple[Components, ...] = ()
+        of_layers = []
         for message, update in zip(self.messages, self.updates):
             s, v = message(s, v, radial, harmonics, batch)
             s, v = update(s, v)
-        return Features(s, torch.stack(v[0]), torch.stack(v[1]))
+            of_layers.append(s)
+        return Features(s, torch.cat(of_layers, dim=1), torch.stack(v[0]), torch.stack(v[1]))
 
 
 class Message(nn.Module):

@@ -137,7 +137,7 @@ def _head(name: str, head: HeadConfig, config: PotentialConfig) -> nn.Module:
     match head.kind:
         case "energy":
             fed = {"": 0, "orbital_charges": 3, "atomic_charges": 1}[config.feed_charges] if name == "energy" else 0
-            return EnergyHead(channels, _hidden(name, config), fed)
+            return EnergyHead(channels, config.layers, _hidden(name, config), fed)
         case "orbital_charges":
             return OrbitalChargesHead(channels, config.conserve_charge)
         case "atomic_charges":

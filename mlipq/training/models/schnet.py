@@ -1,5 +1,6 @@
 """SchNet: the invariant baseline."""
 
+import torch
 from torch import Tensor, nn
 
 from mlipq.training.models.batch import Batch
@@ -36,9 +37,11 @@ class SchNet(nn.Module):
         radial = self.radial(lengths(batch.vectors))  # (E, K)
         x = self.embedding(batch.atomic_numbers)  # (N, C)
         x = x + self.charge_and_spin(x, batch)
+        of_layers = []
         for interaction in self.interactions:
             x = x + interaction(x, radial, batch)
-        return Features(x)
+            of_layers.append(x)
+        return Features(x, torch.cat(of_layers, dim=1))
 
 
 class Interaction(nn.Module):

@@ -57,10 +57,11 @@ class TensorNet(nn.Module):
         distances = lengths(batch.vectors)
         radial = self.radial(distances)  # (E, K)
         x = self.embedding(radial, directions(batch.vectors, distances), batch)
+        of_layers = []
         for interaction in self.interactions:
             x = interaction(x, radial, batch)
-        scalars = nn.functional.silu(self.out(self.norm(torch.cat(squares(x), dim=1))))  # (N, C)
-        return Features(scalars, torch.stack(x[1]), torch.stack(x[2]))
+            of_layers.append(nn.functional.silu(self.out(self.norm(torch.cat(squares(x), dim=1)))))  # (N, C)
+        return Features(of_layers[-1], torch.cat(of_layers, dim=1), torch.stack(x[1]), torch.stack(x[2]))
 
 
 class Embedding(nn.Module):

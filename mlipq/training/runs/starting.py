@@ -23,7 +23,7 @@ from mlipq.training.tasks.readout import fit_readout
 from mlipq.training.tasks.references import References, fit_references
 from mlipq.training.tasks.task import Task, labels_of
 
-MOST_FITTED = 5_000
+MOST_FITTED = 3_000
 """Structures that the linear part of an energy is fitted to at most: of so many, gradient steps learn as well."""
 _BACKBONE = ("backbone", "channels", "layers", "cutoff", "radial")
 _HEADS = ("composite", "feed_charges", "conserve_charge")
@@ -146,8 +146,8 @@ def _fit_linear(potential: Potential, head: EnergyHead, source: Source, task: Ta
     """Fit what a head is linear in, on some of the training structures where there are very many."""
     rows = source.train_rows[:: -(-len(source.train_rows) // MOST_FITTED)]
     labels, numbers, offsets = _labels(source, task, rows)
-    energies, scalars = map(np.concatenate, zip(*_seen(potential, head, source, rows)))
-    found = fit_readout(scalars, numbers, offsets, labels - energies)
+    energies, features = map(np.concatenate, zip(*_seen(potential, head, source, rows)))
+    found = fit_readout(features, numbers, offsets, labels - energies)
     with torch.no_grad():
         head.of_elements.add_(torch.from_numpy(found).to(head.of_elements) / head.scale)
 
@@ -167,11 +167,11 @@ def _labels(source: Source, task: Task, rows: NDArray[np.int64]) -> tuple[NDArra
 def _seen(
     potential: Potential, head: EnergyHead, source: Source, rows: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield, batch by batch, what a head says of some structures without energies of elements, in eV, and the scalars of their atoms."""
+    """Yield, batch by batch, what a head says of some structures without energies of elements, in eV, and of each atom what it is linear in."""
     for some in source.in_batches(rows):
         batch, _ = source.batch(some)
         with torch.no_grad():
             features = potential.backbone(batch)
             atoms = head.atoms(features, batch).double()
             energies = sum_to(atoms, batch.structures, batch.n_structures)
-        yield energies.numpy(), features.scalars.double().numpy()
+        yield energies.numpy(), features.of_layers.double().numpy()

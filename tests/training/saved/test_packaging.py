@@ -89,14 +89,16 @@ def test_a_merged_head_says_the_sum(samples, fed, seed):
     torch.manual_seed(seed)
     batch = batch_of(*samples("qm7")[:3])
     with precision(torch.float64):
-        heads = [EnergyHead(8, hidden, columns) for hidden, columns in zip((1, 4, 5), fed)]
-        scalars, charges = torch.randn(batch.n_atoms, 8), torch.randn(batch.n_atoms, max(fed))
+        heads = [EnergyHead(8, 2, hidden, columns) for hidden, columns in zip((1, 4, 5), fed)]
+        both, charges = torch.randn(batch.n_atoms, 16), torch.randn(batch.n_atoms, max(fed))
+    features = Features(both[:, 8:], both)
     for head in heads:
         head.scale.uniform_(0.01, 100)
+        head.of_elements.data.normal_()
         head.references.normal_(std=1e4)
     with torch.no_grad():
-        each = [head(Features(scalars), batch, charges[:, : head.fed] if head.fed else None) for head in heads]
-        merged = merge(heads)(Features(scalars), batch, charges if max(fed) else None)
+        each = [head(features, batch, charges[:, : head.fed] if head.fed else None) for head in heads]
+        merged = merge(heads)(features, batch, charges if max(fed) else None)
     np.testing.assert_allclose(merged, sum(each), rtol=1e-12, atol=1e-9)
 
 
