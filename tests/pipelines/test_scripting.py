@@ -23,12 +23,14 @@ with interrupts_as_sigterm():
     molecule = Chem.AddHs(Chem.MolFromSmiles("CC1CC2CC(C1)C2C(C)C(C)CC(O)CC"))
     heard = failed = 0
     for _ in range({ROUNDS}):
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+        interrupt = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
         try:
+            interrupt.start()
             failed += rdDistGeom.EmbedMolecule(Chem.Mol(molecule), randomSeed=1)
             time.sleep(5)
         except KeyboardInterrupt:
             heard += 1
+        interrupt.join()
 print(heard, failed, signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set(), threading.active_count())
 """
 
