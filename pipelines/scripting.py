@@ -5,11 +5,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from threading import Thread
 
 from mlipq.cli.output import error_console, printable
 from mlipq.errors import MlipqError
+from mlipq.interrupts import interrupts_spared
 
 
 def run_script(name: str, run: Callable[[], None], extras: dict[str, str] | None = None) -> None:
@@ -54,17 +54,15 @@ def interrupts_as_sigterm() -> Iterator[None]:
         while signal.sigwait({signal.SIGINT}) and not over:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    resource_tracker.ensure_running()  # its own start would let SIGINT through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    waiting = Thread(target=pass_on, daemon=True)
-    waiting.start()
-    try:
-        yield
-    finally:
-        over = True
-        signal.pthread_kill(waiting.ident or 0, signal.SIGINT)
-        waiting.join()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with interrupts_spared():
+        waiting = Thread(target=pass_on, daemon=True)
+        waiting.start()
+        try:
+            yield
+        finally:
+            over = True
+            signal.pthread_kill(waiting.ident or 0, signal.SIGINT)
+            waiting.join()
 
 
 def _complain(name: str, message: str, code: int) -> None:

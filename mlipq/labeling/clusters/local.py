@@ -1,12 +1,11 @@
 """A cluster on this machine."""
 
 import logging
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
 
+from mlipq.interrupts import interrupts_spared
 from mlipq.labeling.clusters.cluster import DASK_SETTINGS, Cluster
 
 
@@ -27,7 +26,7 @@ def local_cluster(workers: int) -> Iterator[Cluster]:
     with ExitStack() as stack:
         stack.enter_context(_main_not_imported())
         stack.enter_context(dask.config.set(DASK_SETTINGS))
-        with _interrupts_spared():
+        with interrupts_spared():  # a Ctrl-C in the terminal is for the client to handle
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -54,17 +53,6 @@ def _main_not_imported() -> Iterator[None]:
         main.__spec__ = spec
         if file is not None:
             main.__file__ = file
-
-
-@contextmanager
-def _interrupts_spared() -> Iterator[None]:
-    """Keep SIGINT from all threads and processes started meanwhile: a Ctrl-C in the terminal is for the client to handle."""
-    resource_tracker.ensure_running()  # its own start would let SIGINT through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def core_count() -> int:
