@@ -226,7 +226,8 @@ def _renames(cluster: Cluster, shared: Path, worker: str) -> Finding:
             broken = "" if len(text) == 4096 and len(set(text)) == 1 else "a file being replaced was seen in part"
         except FileNotFoundError:
             broken = "a file being replaced was seen missing"
-    renaming.result()
+    if error := renaming.exception():
+        broken = f"the worker cannot replace {path}: {error}"
     return Finding("renames", not broken, broken or f"whole in {reads:,} reads while it was replaced {RENAMES} times")
 
 
