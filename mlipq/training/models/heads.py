@@ -41,9 +41,9 @@ class EnergyHead(nn.Module):
     """Energy as a sum over atoms, in float64: what the network says, and the reference energy of each element.
 
     What the network says has a part that is linear in the scalars of all layers, with weights of each element: nothing at the start, and
-    what can be fitted at once to few labels (:mod:`mlipq.training.tasks.readout`). MACE has a readout of each
-    layer too (Batatia et al., NeurIPS 2022). The references stand outside the network, in float64, whatever its precision; an element without one has NaN, so that no
-    energy is made up for it.
+    what can be fitted at once to few labels (:mod:`mlipq.training.tasks.readout`). MACE has a readout of each layer too (Batatia et al.,
+    NeurIPS 2022). The references stand outside the network, in float64, whatever its precision; an element without one has NaN, so that
+    no energy is made up for it.
 
     Parameters
     ----------
