@@ -1,4 +1,4 @@
-"""Ctrl-C for one process alone: a terminal sends it to all, and to any thread that does not block it."""
+"""Who hears of Ctrl-C: a terminal sends it to all processes and to any thread, and libraries take it for themselves."""
 
 import signal
 from collections.abc import Iterator
@@ -15,3 +15,13 @@ def interrupts_spared() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def interrupts_unclaimed() -> Iterator[None]:
+    """Undo what a library, while it is imported, makes of SIGINT for the whole program."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

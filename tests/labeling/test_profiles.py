@@ -1,6 +1,9 @@
 """Cluster profiles: what they may say, and how what is wrong is named."""
 
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -83,6 +86,21 @@ def test_an_option_that_dask_jobqueue_has_not(a_queue, tmp_path):
 def test_options_of_the_class_of_the_job_and_of_the_cluster_are_known(a_queue, tmp_path):
     known = "{cores: 1, memory: 2GB, account: a, queue: q, interface: lo, security: true, job_script_prologue: [a], walltime: '1'}"
     check_queue(profile(tmp_path, f"kind: slurm\njobs: 1\noptions: {known}"))
+
+
+def test_ctrl_c_is_an_interrupt_still_when_dask_jobqueue_is_imported(a_queue, tmp_path):
+    profile(tmp_path, "kind: slurm\njobs: 1\noptions: {cores: 1, memory: 2GB}")
+    script = """
+import signal
+from pathlib import Path
+from mlipq.labeling.clusters import read_profile
+from mlipq.labeling.clusters.queues import check_queue
+
+check_queue(read_profile("cluster.yaml", Path()))
+signal.raise_signal(signal.SIGINT)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGINT and "KeyboardInterrupt" in ended.stderr, ended.stderr
 
 
 def test_a_queue_that_is_not_here(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlipq.errors import InputError
+from mlipq.interrupts import interrupts_unclaimed
 from mlipq.labeling.clusters.cluster import DASK_SETTINGS, Cluster
 from mlipq.labeling.clusters.profile import QueueProfile, refuse_unknown
 from mlipq.labeling.clusters.security import credentials, security_of
@@ -120,7 +121,8 @@ def _keeper() -> Any:
 
 def _cluster_class(kind: str) -> Any:
     try:
-        import dask_jobqueue
+        with interrupts_unclaimed():  # it would end the program at Ctrl-C, as if all were done
+            import dask_jobqueue
     except ImportError:
         raise InputError(f"cluster {kind}: dask-jobqueue is not installed: pip install 'mlipq[cluster]'") from None
     found = getattr(dask_jobqueue, _CLASSES[kind])
