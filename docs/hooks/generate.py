@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import campaign_report
 import command_line
 import manifest_page
 import mode_table
@@ -34,6 +35,8 @@ ADOPTED = {
     "benchmarks/labeling/README.md": "evidence/benchmark-labeling.md",
     "benchmarks/storage/README.md": "evidence/benchmark-storage.md",
     "benchmarks/labeling/RESULTS.md": "evidence/real-runs.md",
+    "benchmarks/training/README.md": "evidence/benchmark-training.md",
+    "benchmarks/training/RESULTS.md": "evidence/campaign.md",
     "tests/oracles/README.md": "evidence/oracles.md",
     "tests/fuzz/README.md": "evidence/fuzzing.md",
     "datasets/samples/README.md": "evidence/samples.md",
@@ -58,8 +61,9 @@ _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?!\w+:|#)(?P<file>[^)\s#]+)(?P<ancho
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the adopted files, and the JSON Schema of the manifest."""
+    """Add the adopted files, the JSON Schema of the manifest, and the report of the campaign."""
     files.append(File.generated(config, "manifest.schema.json", content=manifest_page.json_schema()))
+    files.append(File.generated(config, "evidence/campaign-report.html", content=campaign_report.page()))
     for path, shown_as in ADOPTED.items():
         files.append(File.generated(config, shown_as, abs_src_path=str(ROOT / path)))
     return files
