@@ -41,9 +41,16 @@ class Trials:
         self._datasets, self._runs = datasets, runs
 
     def require(self, names: Sequence[str]) -> None:
-        """Refuse trials that the file does not have."""
+        """Refuse trials that the file does not have, and those that learn no DFT energy, whose error nobody could tell."""
         if unknown := [name for name in names if name not in self._trials]:
             raise InputError(f"no trial {', '.join(unknown)}; the file has {', '.join(self._trials)}")
+        for name in names:
+            data = merged(self._base, self._trials[name] or {})["data"]
+            if not any("energy" in part["tasks"] for part in data.values()):
+                after = [other for other in self._trials if (self._trials[other] or {}).get("start_from") == name]
+                raise InputError(
+                    f"{name} learns no DFT energy; name what starts from it: {', '.join(after) or 'none does'}"
+                )
 
     def result(self, name: str, size: int, seed: int) -> dict[str, Any]:
         """Return the row of a trial: made now, or earlier."""
