@@ -240,6 +240,30 @@ def test_folders_that_hold_nothing_to_compare_are_refused(copy, tmp_path):
         build_report([copy])
 
 
+def test_settings_that_a_mode_has_for_itself_are_told(copy):
+    record = json.loads((copy / "suite.json").read_text())
+    slow = {"weight": None, "tasks": {}, "training": {"learning_rate": 0.0003, "ema": None}, "model": {}}
+    plain = {"weight": None, "tasks": {}, "training": {"learning_rate": None, "ema": None}, "model": {}}
+    record["content"]["tuning"] = {"size": None, "seed": 1000, "trials": {"energy": [plain], "charges": [slow]}}
+    (copy / "suite.json").write_text(json.dumps(record))
+    report = build_report([copy])
+    assert report.suites[0].own_settings == {"charges": {"training": {"learning_rate": 0.0003}}}
+    assert "Modes whose settings are not those of the suite" in render(report)
+    record["content"]["tuning"]["trials"] = {"energy": [plain, slow], "charges": [plain, slow]}  # told with the trials
+    (copy / "suite.json").write_text(json.dumps(record))
+    assert build_report([copy]).suites[0].own_settings == {}
+
+
+@pytest.mark.parametrize(
+    "tuning", [None, [1], {"trials": 3}, {"trials": {"charges": []}}, {"trials": {"charges": [3]}}]
+)
+def test_settings_of_an_unknown_shape_are_passed_over(copy, tuning):
+    record = json.loads((copy / "suite.json").read_text())
+    record["content"]["tuning"] = tuning
+    (copy / "suite.json").write_text(json.dumps(record))
+    assert build_report([copy]).suites[0].own_settings == {}
+
+
 def test_what_results_carry_never_becomes_markup(copy):
     hostile = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}"
     texts = dict.fromkeys(("hardware", "level_of_theory", "unit", "target", "dataset", "dataset_sha256"), hostile)
@@ -248,6 +272,7 @@ def test_what_results_carry_never_becomes_markup(copy):
     record = json.loads((copy / "suite.json").read_text())
     trial = {**record["tuning"][0], "mode": hostile, "settings": {hostile: hostile}}
     planned = {"title": hostile, "notes": [hostile], "modes": [*record["modes"], hostile], "tuning": [trial]}
+    planned["content"] = {"tuning": {"trials": {"charges": [{hostile: hostile}]}}}
     (copy / "suite.json").write_text(json.dumps(record | planned))
     text = render(build_report([copy]))
     page = Tags(text)

@@ -16,6 +16,7 @@ from mlipq.bench.report.comparisons import (
     efficiencies,
 )
 from mlipq.bench.report.costs import Cost, Draw, costs, draws, machines, software
+from mlipq.bench.report.settings import Settings, own_settings
 from mlipq.bench.results import LabelsFrom, Trial
 from mlipq.errors import InputError
 
@@ -68,6 +69,8 @@ class SuiteReport:
         At which breakdowns are made.
     classes
         The comparisons.
+    own_settings
+        By mode, what it does otherwise than the suite says, where that was not tried but given.
     draws, tuning, machines, versions
         For whoever wants to make it again.
     """
@@ -92,6 +95,7 @@ class SuiteReport:
     notes: list[str]
     usual_size: int
     classes: list[ClassReport]
+    own_settings: dict[str, Settings]
     draws: list[Draw]
     tuning: list[Trial]
     machines: list[str]
@@ -162,6 +166,7 @@ def _report_of(suite: Collected) -> SuiteReport:
         notes=list(record.notes),
         usual_size=usual_size(suite),
         classes=_classes(suite),
+        own_settings=own_settings(record, suite.modes),
         draws=draws(suite),
         tuning=list(record.tuning),
         machines=machines(suite),
