@@ -4,7 +4,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from mlipq.labeling.clusters.cluster import Cluster
-from mlipq.labeling.clusters.examination import examine_cluster
+from mlipq.labeling.clusters.examination import _renames, examine_cluster
 
 
 @pytest.fixture
@@ -25,3 +25,13 @@ def test_workers_stay_while_they_are_looked_at(adaptive, tmp_path):
         finding.check for finding in findings
     }
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_cannot_replace_a_file_is_told_of(adaptive, tmp_path):
+    (tmp_path / "renamed-new").mkdir()  # where it would write the new file
+    adaptive.client.submit(int, pure=False).result()
+    adaptive.keep_workers()
+    (worker,) = adaptive.client.scheduler_info()["workers"]
+    found = _renames(adaptive, tmp_path, worker)
+    assert not found.right
+    assert f"the worker cannot replace {tmp_path / 'renamed'}: [Errno 21] Is a directory" in found.said
