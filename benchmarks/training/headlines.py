@@ -153,15 +153,23 @@ def verdict(suites: Sequence[Suite]) -> str:
     """Say whether the target is reached, and where."""
     found = [suite.headline(EXTRA, size) for suite in suites for size in SIZES.get(suite.name, ())]
     reached = [made for made in found if made is not None and made.reaches_target]
-    where = " and ".join(f"{made.suite} with {made.comparison.size:,} labels" for made in reached)
-    if where:
+    if reached:
+        where = " and ".join(f"{made.suite} with {made.comparison.size:,} labels" for made in reached)
         return f"**The target of B is reached: {where}.**"
     to_come = found.count(None) + sum(len(SIZES[name]) for name in SIZES.keys() - {suite.name for suite in suites})
-    return (
-        "**The target of B is not reached.**"
-        if not to_come
-        else f"The target of B: {to_come} of 4 figures are to come."
-    )
+    rest = f"; {to_come} of 4 figures are to come" if to_come else ""
+    short = [_exactly(made) for made in found if made is not None]
+    return "\n\n".join([f"**The target of B is not reached{' yet' if to_come else ''}{rest}.**", *short])
+
+
+def _exactly(made: Headline) -> str:
+    """Say a headline with the digits that show on which side of the target it is."""
+    lower, factor = made.comparison.reduction, made.factor
+    times = "no factor" if factor is None else factor_text(factor)
+    if factor is not None and factor.factor is not None:
+        times = f"{factor.factor:.2f} times"
+    by = "" if lower is None else f"{percent(lower.value)} % and "
+    return f"{made.suite} with {made.comparison.size:,} labels: {by}{times}."
 
 
 def mode_tables(suites: Sequence[Suite]) -> str:

@@ -1,5 +1,7 @@
 """The tables of the campaign tell what the results say, nothing of what is not done, and the committed page is theirs."""
 
+import re
+
 import pytest
 from synthetic_suite import Synthetic
 
@@ -48,6 +50,11 @@ def test_the_target_needs_both(tmp_path, extra, said):
     assert said in headlines.verdict([suite(tmp_path, extra)])
 
 
+def test_a_miss_is_told_with_the_digits_that_show_it(tmp_path):
+    said = headlines.verdict([suite(tmp_path, 0.448)])  # 0.448^-2 = 4.98
+    assert re.search(r"synthetic with 300 labels: 55\.\d % and 4\.9\d times\.", said)
+
+
 @pytest.mark.parametrize(
     ("lower", "fewer", "reached"),
     [
@@ -68,7 +75,7 @@ def test_the_target_wants_intervals_that_leave_out_half_of_it(lower, fewer, reac
 def test_nothing_is_told_of_four_seeds(tmp_path):
     young = suite(tmp_path, seeds=(0, 1, 2, 3))
     assert [row[2:] for row in cells(headlines.extra_table([young]))] == [["to come", "", "", "", "", ""]] * 2
-    assert "2 of 4 figures are to come" in headlines.verdict([young])
+    assert headlines.verdict([young]) == "**The target of B is not reached yet; 2 of 4 figures are to come.**"
     assert headlines.mode_tables([young]) == "No mode has five seeds yet."
     assert cells(headlines.conditions([young]))[0][1] == "96"
 
