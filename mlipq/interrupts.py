@@ -24,4 +24,5 @@ def interrupts_unclaimed() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if signal.getsignal(signal.SIGINT) is not before:  # any thread may look, the main thread alone may set
+            signal.signal(signal.SIGINT, before)

@@ -226,7 +226,7 @@ SECTIONS: dict[str, Callable[[Sequence[Suite]], str]] = {
     "modes": mode_tables,
     "conditions": conditions,
 }
-_SECTION = re.compile(r"(?P<begin><!-- begin: (?P<name>\w+) -->\n)(?P<old>.*?)(?P<end><!-- end -->)", re.DOTALL)
+_SECTION = re.compile(r"(?P<begin><!-- begin: (?P<name>\w+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
 def fill(page: str, suites: Sequence[Suite]) -> str:
