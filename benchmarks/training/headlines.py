@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlipq.bench.efficiency import DataEfficiency
+from mlipq.bench.latent.clustering import MEASURES
+from mlipq.bench.latent.comparison import ScoreRow, score_rows
+from mlipq.bench.latent.results import METALS, Metals, read_metals, suite_folders
 from mlipq.bench.report.build import CLASSES
 from mlipq.bench.report.collect import Collected, collect
 from mlipq.bench.report.comparisons import Comparison, compare, efficiencies
@@ -27,7 +30,7 @@ from mlipq.bench.report.texts import (
     p_text,
     percent,
 )
-from mlipq.bench.results import STRUCTURES, Result
+from mlipq.bench.results import Result
 from mlipq.bench.statistics import Estimate, paired_reduction
 from mlipq.errors import InputError
 
@@ -180,7 +183,7 @@ def mode_tables(suites: Sequence[Suite]) -> str:
             shown = [
                 made
                 for made in suite.comparisons
-                if made.mode != ENERGY and suite.collected.labels_from(made.mode) == labels_from
+                if made.mode != suite.collected.baseline and suite.collected.labels_from(made.mode) == labels_from
             ]
             if shown:
                 parts += [f"### {suite.name}: {CLASS_TITLES[labels_from].lower()}", _mode_table(suite, shown)]
@@ -188,15 +191,35 @@ def mode_tables(suites: Sequence[Suite]) -> str:
 
 
 def _mode_table(suite: Suite, shown: Sequence[Comparison]) -> str:
-    titles = ["mode", "DFT labels", "error (seeds)", f"`{ENERGY}`", "lower by", "p, corrected", "times fewer labels"]
+    collected = suite.collected
+    error = f"error, {collected.first.unit} (seeds)"
+    titles = ["mode", "labels", error, f"`{collected.baseline}`", "lower by", "p, corrected", "times fewer labels"]
     rows = []
     for made in sorted(shown, key=lambda one: one.size):
         cost, factor = suite.cost(made), suite.factor(made.mode, made.size)
         seeds = f"{error_text(made.mae)} ({error_text(made.mae_low)} to {error_text(made.mae_high)})"
         cells = [f"`{made.mode}`", f"{made.size:,}", seeds, error_text(made.mae_baseline), _reduction(made.reduction)]
-        cells += [p_text(made.p_holm).removeprefix("p ").removeprefix("= "), _factor(factor)]
+        cells += [_bare(made.p_holm), _factor(factor)]
         rows.append([*cells, duration(cost.seconds + cost.pretraining_seconds), f"{cost.inference_ms:.2f} ms"])
     return _table([*titles, "training", "a prediction"], rows)
+
+
+def metals_table(metals: Sequence[Metals]) -> str:
+    """How well features of metals tell their group and period, beside what chance does."""
+    rows = [_metals_cells(row) for found in metals for row in score_rows(found)]
+    titles = ["features of", "sorted by", "score (seeds)", "by chance, and in 95 of 100 below", "p, corrected", "gain"]
+    return _table(titles, rows) if rows else "To come."
+
+
+def _metals_cells(row: ScoreRow) -> list[str]:
+    score = f"{row.value:.2f} ({row.least:.2f} to {row.largest:.2f})"
+    by, chance = f"{row.grouping}, {MEASURES[row.measure]}", f"{row.null_mean:.2f}, {row.null_high:.2f}"
+    return [row.encoder, by, score, chance, _bare(row.p_holm), "" if row.gain is None else _gain(row.gain)]
+
+
+def _gain(found: Estimate) -> str:
+    interval = "" if found.low is None or found.high is None else f" ({found.low:+.2f} to {found.high:+.2f})"
+    return f"{found.value:+.2f}{interval}".replace("-", "−")
 
 
 def conditions(suites: Sequence[Suite]) -> str:
@@ -219,17 +242,26 @@ def _core_hours(runs: Collection[Result]) -> float:
     return (sum(run.seconds * run.threads for run in runs) + sum(first.values())) / 3600
 
 
-SECTIONS: dict[str, Callable[[Sequence[Suite]], str]] = {
-    "same": same_table,
-    "extra": extra_table,
-    "verdict": verdict,
-    "modes": mode_tables,
-    "conditions": conditions,
+@dataclass(frozen=True)
+class Campaign:
+    """All that is committed: suites in the order of the rules, and looks at metals."""
+
+    suites: Sequence[Suite]
+    metals: Sequence[Metals] = ()
+
+
+SECTIONS: dict[str, Callable[[Campaign], str]] = {
+    "same": lambda campaign: same_table(campaign.suites),
+    "extra": lambda campaign: extra_table(campaign.suites),
+    "verdict": lambda campaign: verdict(campaign.suites),
+    "modes": lambda campaign: mode_tables(campaign.suites),
+    "metals": lambda campaign: metals_table(campaign.metals),
+    "conditions": lambda campaign: conditions(campaign.suites),
 }
 _SECTION = re.compile(r"(?P<begin><!-- begin: (?P<name>\w+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
-def fill(page: str, suites: Sequence[Suite]) -> str:
+def fill(page: str, campaign: Campaign) -> str:
     """Put the tables into a page, between ``<!-- begin: NAME -->`` and ``<!-- end -->``.
 
     Raises
@@ -240,13 +272,15 @@ def fill(page: str, suites: Sequence[Suite]) -> str:
     found = {section["name"] for section in _SECTION.finditer(page)}
     if found != SECTIONS.keys():
         raise InputError(f"{PAGE.name}: expected the sections {', '.join(SECTIONS)}, found {', '.join(sorted(found))}")
-    return _SECTION.sub(lambda match: f"{match['begin']}\n{SECTIONS[match['name']](suites)}\n\n{match['end']}", page)
+    return _SECTION.sub(lambda match: f"{match['begin']}\n{SECTIONS[match['name']](campaign)}\n\n{match['end']}", page)
 
 
-def read_campaign(folder: Path = CAMPAIGN) -> list[Suite]:
-    """Read the suites of the campaign, in the order of the rules."""
-    found = [path.parent for path in sorted(folder.glob(f"*/{STRUCTURES}"))]
-    return sorted(map(Suite, found), key=lambda suite: [*SIZES, suite.name].index(suite.name))
+def read_campaign(folder: Path = CAMPAIGN) -> Campaign:
+    """Read what is committed of each suite; a metals suite has several in it."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    suites = [Suite(own) for path in folders for own in suite_folders(path)]
+    metals = [read_metals(path) for path in folders if (path / METALS).exists()]
+    return Campaign(sorted(suites, key=lambda suite: [*SIZES, suite.name].index(suite.name)), metals)
 
 
 def _rows(suites: Iterable[Suite], row: Callable[[Suite, int], list[str]]) -> list[list[str]]:
@@ -262,6 +296,10 @@ def _headline_cells(made: Headline | None, size: int) -> list[str]:
 
 def _reduction(found: Estimate | None) -> str:
     return "" if found is None else f"{percent(found.value)} % ({interval_percent(found)})"
+
+
+def _bare(p: float | None) -> str:
+    return p_text(p).removeprefix("p ").removeprefix("= ")
 
 
 def _factor(found: DataEfficiency | None) -> str:

@@ -6,8 +6,9 @@ import pytest
 from synthetic_suite import Synthetic
 
 from benchmarks.training import headlines
-from benchmarks.training.headlines import CONTROL, ENERGY, EXTRA, SAME, WITHOUT_CHARGES, Headline, Suite
+from benchmarks.training.headlines import CONTROL, ENERGY, EXTRA, SAME, WITHOUT_CHARGES, Campaign, Headline, Suite
 from mlipq.bench.efficiency import DataEfficiency
+from mlipq.bench.latent.results import EncoderRecord, Metals, Score
 from mlipq.bench.report.comparisons import Comparison
 from mlipq.bench.statistics import Estimate
 from mlipq.errors import InputError
@@ -85,9 +86,51 @@ def test_the_largest_of_a_class_is_told_as_that(tmp_path):
     assert "synthetic with 300 labels, the largest of 2 modes: `charges`, 10.0 %" in table
 
 
+def encoder(name: str, suite: str, values: list[float]) -> EncoderRecord:
+    score = {"grouping": "group", "measure": "rand", "values": values, "null_mean": 0.31, "null_high": 0.42, "p": 0.004}
+    texts = {"mode": "", "what": "", "unit": "meV"}
+    return EncoderRecord(
+        **texts,
+        name=name,
+        suite=suite,
+        trained_on=0,
+        seeds=[0, 1, 2],
+        maes=[],
+        scores=[Score(**score)],
+        explained=(0.5, 0.2),
+        points=[(0.0, 0.0)],
+    )
+
+
+def test_metals_are_told_beside_chance_and_with_what_charges_add():
+    texts = {key: "" for key in ("suite", "title", "follows_from", "dataset", "dataset_sha256", "part", "finished")}
+    energy, charges = [0.50, 0.52, 0.54], [0.45, 0.48, 0.48]
+    found = Metals(
+        **texts,
+        left_out=0,
+        identities=["0" * 32],
+        metals=["Fe"],
+        d_electrons=[6.0],
+        permutations=19,
+        encoders=[encoder("dft energy", "dft", energy), encoder("dft charges", "dft", charges)],
+        versions={},
+    )
+    first, second = cells(headlines.metals_table([found]))
+    assert first == ["dft energy", "group, adjusted Rand index", "0.52 (0.50 to 0.54)", "0.31, 0.42", "0.008", ""]
+    assert second[-1] == "−0.05 (−0.07 to −0.03)"  # -0.05, -0.04, -0.06: 4.30 standard errors of 0.0058
+
+
+def test_errors_are_told_in_their_unit_and_against_the_mode_of_no_xtb_labels(tmp_path):
+    table = headlines.mode_tables([suite(tmp_path)])
+    assert "| mode | labels | error, meV (seeds) | `energy` |" in table
+    assert "| `energy` | 300 |" not in table and "| `charges` | 300 |" in table
+
+
 def test_a_page_without_one_of_the_tables_is_refused():
-    with pytest.raises(InputError, match="expected the sections same, extra, verdict, modes, conditions, found same"):
-        headlines.fill("<!-- begin: same -->\n<!-- end -->", [])
+    with pytest.raises(
+        InputError, match="expected the sections same, extra, verdict, modes, metals, conditions, found same"
+    ):
+        headlines.fill("<!-- begin: same -->\n<!-- end -->", Campaign([]))
 
 
 def test_the_committed_page_is_what_the_committed_results_say(monkeypatch):
