@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,21 @@ def test_what_cannot_be_opened(tmp_path):
 def open_files(folder: Path) -> int:
     links = Path(f"/proc/{os.getpid()}/fd").iterdir()
     return sum(os.path.realpath(link).startswith(str(folder.resolve())) for link in links)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
+def test_files_are_closed_in_silence_with_the_dataset(tmp_path):
+    folder = make_dataset(tmp_path / "ds", [g2_table(0, 5)], [".zarr.zip"])
+    dataset = open_dataset(folder)
+    dataset[0]
+    dataset.itself = dataset  # as where a traceback holds it: only the collector of cycles frees it
+    assert open_files(folder) == 1
+    del dataset
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert not told
+    assert open_files(folder) == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")

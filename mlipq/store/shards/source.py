@@ -1,6 +1,7 @@
 """Where the bytes of a shard come from: a file on the disk, or somewhere far away."""
 
 import os
+import weakref
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -55,14 +56,16 @@ class LocalFile:
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in close(), or with the last reference
-        status = os.fstat(self._file.fileno())
+        self._descriptor = os.open(path, os.O_RDONLY)
+        # a dataset keeps its files open as long as it lives; a file object would warn of that, whenever it is collected
+        self._closing = weakref.finalize(self, os.close, self._descriptor)
+        status = os.fstat(self._descriptor)
         self.size = status.st_size
         self.version: Hashable = status.st_ino, status.st_mtime_ns
 
     def read(self, start: int, stop: int) -> bytes:
         """Return bytes ``start`` to ``stop``; the file's one position, which threads would share, stays where it is."""
-        data = os.pread(self._file.fileno(), stop - start, start)
+        data = os.pread(self._descriptor, stop - start, start)
         if len(data) < stop - start:
             raise OSError(f"bytes {start} to {stop} were asked for, but only {len(data)} came: the file is cut off")
         return data
@@ -73,4 +76,5 @@ class LocalFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._descriptor = -1  # the number goes to the next file that the process opens
+        self._closing()
