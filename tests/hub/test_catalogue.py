@@ -1,7 +1,9 @@
 """The catalogue: which versions there are, and where."""
 
+import csv
 import hashlib
 import json
+from collections import Counter
 
 import pytest
 from published import publish_structures
@@ -10,6 +12,7 @@ from mlipq import resources
 from mlipq.errors import CheckError, InputError
 from mlipq.hub import Catalogue, DatasetRef, data_list, load_catalogue, pull
 from mlipq.hub.catalogue import manifest_location
+from mlipq.labeling.folder import Plan, plan_digest
 from mlipq.store import Manifest
 from mlipq.store.labels import is_energy
 
@@ -139,3 +142,17 @@ def test_main_energies_of_the_bundled_catalogue_are_in_the_datasets():
         folder = resources.catalogue().parent / ref.name / str(ref.version)
         energies = [spec.name for spec in Manifest.read(folder / "manifest.json").arrays if is_energy(spec)]
         assert catalogue.find(ref)[1].main_energy in ["", *energies]
+
+
+def test_what_is_kept_of_all_of_tmqm_belongs_together():
+    """Its shards are elsewhere: plan, ledger and manifest are what a reader has."""
+    kept = resources.catalogue().parent / "tmqm-gfn1" / "1.0.0"
+    manifest = Manifest.read(kept / "manifest.json")
+    plan = Plan.model_validate_json((kept / "plan.json").read_bytes())
+    with (kept / "failures.csv").open(newline="", encoding="utf-8") as file:
+        failed = Counter(row["error"] for row in csv.DictReader(file))
+    digest = hashlib.sha256(json.dumps(plan_digest(plan), sort_keys=True).encode()).hexdigest()
+    assert manifest.provenance.plan_sha256 == digest
+    assert manifest.failures == failed
+    assert manifest.n_structures + failed.total() == plan.n_structures == plan.counts["read"] == 86_665
+    assert DatasetRef.parse("tmqm-gfn1@1.0.0") not in load_catalogue(str(resources.catalogue())).refs()
