@@ -1,13 +1,12 @@
 """Turn done partitions into a dataset: check every shard, then write ledger and manifest."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from mlipq.errors import CheckError, IncompleteError
-from mlipq.labeling.folder import Duplicate, OutputFolder, Plan, plan_digest
+from mlipq.labeling.folder import Duplicate, OutputFolder, Plan, plan_sha256
 from mlipq.store import Manifest, Table, read_shard, sha256_file
 from mlipq.store.failures import Failure, write_failures
 from mlipq.store.manifest import Conflict, Provenance
@@ -107,7 +106,6 @@ def _failures(folder: OutputFolder, plan: Plan) -> Iterator[Failure]:
 
 
 def _manifest(folder: OutputFolder, plan: Plan, tally: Tally, found: Summary, failures: Counter[str]) -> Manifest:
-    digest = hashlib.sha256(json.dumps(plan_digest(plan), sort_keys=True).encode()).hexdigest()
     return Manifest(
         **tally.fields(),
         **vars(found),
@@ -115,7 +113,7 @@ def _manifest(folder: OutputFolder, plan: Plan, tally: Tally, found: Summary, fa
         failures=dict(failures),
         conflicts=list(_conflicts(folder)),
         duplicates=plan.counts["duplicates"],
-        provenance=Provenance(software=plan.versions, settings=plan.settings, plan_sha256=digest),
+        provenance=Provenance(software=plan.versions, settings=plan.settings, plan_sha256=plan_sha256(plan)),
     )
 
 

@@ -1,5 +1,6 @@
 """The output folder of a labeling job: what lies where, and what is done, from the files alone."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -241,6 +242,11 @@ def plan_digest(plan: Plan) -> dict[str, Any]:
         "settings": plan.settings,
         "inputs": {entry.source_file: entry.sha256 for entry in plan.inputs},
     }
+
+
+def plan_sha256(plan: Plan) -> str:
+    """Return the SHA-256 of what :func:`plan_digest` has: manifests name the plan by it."""
+    return hashlib.sha256(json.dumps(plan_digest(plan), sort_keys=True).encode()).hexdigest()
 
 
 def differences(planned: Any, wanted: Any, key: str = "") -> list[str]:

@@ -12,7 +12,7 @@ from mlipq import resources
 from mlipq.errors import CheckError, InputError
 from mlipq.hub import Catalogue, DatasetRef, data_list, load_catalogue, pull
 from mlipq.hub.catalogue import manifest_location
-from mlipq.labeling.folder import Plan, plan_digest
+from mlipq.labeling.folder import Plan, plan_sha256
 from mlipq.store import Manifest
 from mlipq.store.labels import is_energy
 
@@ -151,8 +151,7 @@ def test_what_is_kept_of_all_of_tmqm_belongs_together():
     plan = Plan.model_validate_json((kept / "plan.json").read_bytes())
     with (kept / "failures.csv").open(newline="", encoding="utf-8") as file:
         failed = Counter(row["error"] for row in csv.DictReader(file))
-    digest = hashlib.sha256(json.dumps(plan_digest(plan), sort_keys=True).encode()).hexdigest()
-    assert manifest.provenance.plan_sha256 == digest
+    assert manifest.provenance.plan_sha256 == plan_sha256(plan)
     assert manifest.failures == failed
     assert manifest.n_structures + failed.total() == plan.n_structures == plan.counts["read"] == 86_665
     assert DatasetRef.parse("tmqm-gfn1@1.0.0") not in load_catalogue(str(resources.catalogue())).refs()
