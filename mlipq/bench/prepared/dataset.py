@@ -100,7 +100,7 @@ def prepare_dataset(suite: Suite, folder: Path, progress: Progress = lambda what
     """
     base = opened(suite.dataset)
     selection = select(base, suite)
-    extras = find_extra(suite, selection.held_out)
+    extras = find_extra(suite, selection.held_out, selection.elements)
     splits = _splits(suite, base, selection)
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{TEMPORARY_PREFIX}*"):  # by a call that was killed

@@ -12,6 +12,7 @@ from mlipq.bench.suite import POOL, ExtraData, Suite
 from mlipq.errors import InputError
 from mlipq.schema import GFN1_ARRAYS, STRUCTURE_ARRAYS
 from mlipq.store import Dataset
+from mlipq.store.elements import symbols_of
 
 _RULES: dict[str, list[Rule]] = {"formula": ["formula"], "graph": ["graph", "origin"]}
 """By what test molecules are known; copies of a frame are found as such too, since moved far they may lose their bonds."""
@@ -29,7 +30,7 @@ class Extra:
     dataset
         Where they are.
     rows
-        ``(structures,)`` ascending: those that are no test molecules.
+        ``(structures,)`` ascending: those that are no test molecules, of the elements of the suite's own structures.
     notes
         What was left out and why, a sentence each.
     """
@@ -46,8 +47,8 @@ class Extra:
         return [name for name in self.dataset.specs if name in own]
 
 
-def find_extra(suite: Suite, test: HeldOut) -> list[Extra | None]:
-    """Open the datasets of the suite's extra structures, and look for test molecules in them.
+def find_extra(suite: Suite, test: HeldOut, elements: NDArray[np.uint64]) -> list[Extra | None]:
+    """Open the datasets of the suite's extra structures, and look for test molecules and for foreign elements in them.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ def find_extra(suite: Suite, test: HeldOut) -> list[Extra | None]:
         Its ``extra`` tells which.
     test
         The test structures.
+    elements
+        ``(2,)`` bits of those that the suite's own structures have. What has others is left out: no model of the suite meets them.
 
     Returns
     -------
@@ -68,10 +71,10 @@ def find_extra(suite: Suite, test: HeldOut) -> list[Extra | None]:
     """
     if not suite.needs_extra:
         return []
-    return [None if entry.dataset == POOL else _find(suite, entry, test) for entry in suite.extra]
+    return [None if entry.dataset == POOL else _find(suite, entry, test, elements) for entry in suite.extra]
 
 
-def _find(suite: Suite, entry: ExtraData, test: HeldOut) -> Extra:
+def _find(suite: Suite, entry: ExtraData, test: HeldOut, elements: NDArray[np.uint64]) -> Extra:
     dataset = opened(entry.dataset)
     for mode in (mode for mode in suite.found_modes if mode.labels_from == "extra"):
         lacking = [name for name in map(_source, mode.arrays) if name not in dataset.specs]
@@ -84,11 +87,20 @@ def _find(suite: Suite, entry: ExtraData, test: HeldOut) -> Extra:
             f"having {_SAME[entry.known_by]}; the first is {dataset.structure(int(np.flatnonzero(met)[0])).where}. Leave them out by "
             f"{{dataset: {entry.dataset}, exclude_test: true}}, or name another dataset"
         )
-    rows = np.flatnonzero(~met)
+    others = dataset["elements"][:] & ~elements
+    foreign = others.any(axis=1) & ~met
+    rows = np.flatnonzero(~met & ~foreign)
     if not len(rows):
-        raise InputError(f"extra: all structures of {entry.dataset} may be test molecules")
-    note = f"{entry.dataset}: left out, since they may be test molecules by {entry.known_by}: {int(met.sum()):,} structures"
-    return Extra(entry, dataset, rows, (note,) if met.any() else ())
+        raise InputError(
+            f"extra: all structures of {entry.dataset} may be test molecules, or have elements that {suite.dataset} lacks"
+        )
+    named = ", ".join(symbols_of(np.bitwise_or.reduce(others, axis=0)))
+    reasons = {
+        f"since they may be test molecules by {entry.known_by}": int(met.sum()),
+        f"with elements that the suite's own structures lack, {named}": int(foreign.sum()),
+    }
+    notes = (f"{entry.dataset}: left out, {why}: {n:,} structures" for why, n in reasons.items() if n)
+    return Extra(entry, dataset, rows, tuple(notes))
 
 
 def _source(array: str) -> str:

@@ -43,6 +43,8 @@ class Selection:
         ``(pooled,)``: which may serve as extra structures, being no test molecules.
     held_out
         The test structures, for the guard.
+    elements
+        ``(2,)`` bits of all that test structures and pool have.
     left_out
         Why structures are in neither, and how many.
     """
@@ -55,6 +57,7 @@ class Selection:
     drawable: NDArray[np.bool_]
     spare: NDArray[np.bool_]
     held_out: HeldOut
+    elements: NDArray[np.uint64]
     left_out: dict[str, int]
 
 
@@ -96,7 +99,8 @@ def select(dataset: Dataset, suite: Suite) -> Selection:
     having = {name: complete(dataset, [name])[pool] for name in suite.labels_beside}
     beside = tuple(name for name, has in having.items() if not has[labelled[pool]].all())
     drawable = np.logical_and.reduce([labelled[pool], *having.values()])
-    return Selection(split, test, pool, labels, beside, drawable, spare, held_out, left_out)
+    elements = np.bitwise_or.reduce(dataset["elements"][:][takes_part], axis=0)
+    return Selection(split, test, pool, labels, beside, drawable, spare, held_out, elements, left_out)
 
 
 def _spare(held_out: HeldOut, pool: Table, labelled: NDArray[np.bool_]) -> NDArray[np.bool_]:

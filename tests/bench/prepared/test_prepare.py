@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from mlipq.labeling.augment import rattled
 from mlipq.labeling.job import Rattle
 from mlipq.store import Manifest, Table, open_dataset, pack, structure_at
 from mlipq.store.checking.verify import verify_dataset
-from mlipq.store.elements import bits_of
+from mlipq.store.elements import bits_of, element_bits
 from mlipq.store.statistics import compositions_of
 from mlipq.structures.structure import identity_hex
 from mlipq.training.config import DataSettings
@@ -207,7 +208,7 @@ class TestSomeHaveDftCharges:
             assert drawn["rest"] == identities(made.dataset) - drawn["train"] - drawn["validation"]
         assert len(identities(made.test)) == TESTED, "of test structures the target is enough"
         told = f"draw from the 60 of 90 structures of the pool that have {TARGET} and pbe/orbital_charges"
-        assert any(told in note for note in made.notes)
+        assert any(told in note for note in made.notes), made.notes
 
     def test_too_few_of_them_are_refused(self, some, tmp_path):
         with pytest.raises(
@@ -373,6 +374,22 @@ class TestExtra:
         copies = write_base(tmp_path / "copies", table, None)
         made = prepared(dataset, tmp_path / "made", **self.keys(copies, exclude_test=True, known_by="graph"))
         assert not set(open_dataset(made.extras[0])["name"][:]) & set(open_dataset(made.test)["name"][:])
+
+    def test_foreign_elements_are_left_out_and_told(self, dataset, other, tmp_path):
+        table = open_dataset(other).take(np.arange(FRAMES))
+        table.arrays["atomic_numbers"][[table.atoms_of(row).stop - 1 for row in range(5)]] = 9
+        table.arrays["elements"] = element_bits(table.arrays["atomic_numbers"], table.arrays["atom_offsets"])
+        mixed = write_base(tmp_path / "mixed", table, None)
+        made = prepared(dataset, tmp_path / "made", **self.keys(mixed, exclude_test=True))
+        assert not (open_dataset(made.extras[0])["elements"][:] & bits_of(["F"])).any()
+        counts = [
+            int(found[1]) for note in made.notes if (found := re.search(r"mixed: left out, .*: ([0-9]+) struc", note))
+        ]
+        assert any("elements that the suite's own structures lack, F: " in note for note in made.notes)
+        assert len(counts) == 2 and len(open_dataset(made.extras[0])) == FRAMES - sum(counts)
+        with pytest.raises(InputError, match=r"extra: all structures of .* or have elements that .* lacks"):
+            only = write_base(tmp_path / "only", table.take(np.arange(5)), None)
+            prepared(dataset, tmp_path / "none", **self.keys(only, exclude_test=True))
 
     def test_no_other_label_comes_along(self, dataset, other, tmp_path):
         made = prepared(dataset, tmp_path, **self.keys(other, exclude_test=True))
