@@ -1,4 +1,4 @@
-"""A finished run measured: the only place that opens test structures, once a run, when its best weights are chosen."""
+"""A finished run measured: the only place that opens test structures, once a run, at its end."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,16 @@ _DIGITS = 4
 
 
 def validation_of(run: Run, bench_run: BenchRun) -> tuple[str, float]:
-    """Return the unit of the errors of what a run is judged by, and that error of its best weights on the validation structures.
+    """Return the unit of the errors of what a run is judged by, and that error of its measured weights on the validation structures.
 
     Of a pretraining, the first task that it has an error of.
     """
     assert run.result is not None
     wanted = bench_run.config.training.best_by
     errors = mean_errors(run.result.validation)
-    return next((unit, error) for task, error, unit in errors if task == (wanted or task) and error is not None)
+    unit, best = next((unit, error) for task, error, unit in errors if task == (wanted or task) and error is not None)
+    last = run.metrics[-1][_column(bench_run, unit)] if bench_run.weights == "ema" else None
+    return unit, best if last is None else last
 
 
 def measured(
@@ -60,7 +62,7 @@ def measured(
         What it started from.
     """
     peak = peak_memory_mb()  # before the test: it is that of training
-    model = load_model(run.path)
+    model = load_model(run.path, bench_run.weights)
     before = pretraining.result if pretraining else None
     return Result.model_validate(
         {
@@ -91,10 +93,11 @@ def _trained(run: Run, bench_run: BenchRun) -> dict[str, Any]:
     ended, sitting = run.result, run.history.sittings[-1]
     assert ended is not None
     unit, validation_mae = validation_of(run, bench_run)
-    column = f"{bench_run.config.training.best_by}_mae_{unit}"
+    column = _column(bench_run, unit)
     return {
         "unit": unit,
         "validation_mae": validation_mae,
+        "weights": bench_run.weights,
         "curve": [(int(row["step"] or 0), row["seconds"], row[column]) for row in run.metrics],
         "parameters": ended.parameters,
         "steps": ended.steps,
@@ -103,6 +106,11 @@ def _trained(run: Run, bench_run: BenchRun) -> dict[str, Any]:
         "hardware": sitting.machine.get("gpu", sitting.machine["processor"]),
         "versions": sitting.software,
     }
+
+
+def _column(bench_run: BenchRun, unit: str) -> str:
+    """Return where metrics have the validation error of what a run is judged by, which is that of the moving average."""
+    return f"{bench_run.config.training.best_by}_mae_{unit}"
 
 
 def _structures(run: Run, bench_run: BenchRun, prepared: Prepared, pretraining: Run | None) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """From a suite to its runs: of each mode, size and seed, the configuration that ``mlipq train`` takes.
 
 What makes the comparison fair is decided here. The first dataset of every run is the same structures in the same batches, whatever
-the mode; so are steps, learning rate and model, but for what a mode is or tuning chose; and the best weights are those of the
-lowest validation error of the main target, whatever else is learned.
+the mode; so are steps, learning rate and model, but for what a mode is or tuning chose; and the weights that are measured are those
+of the lowest validation error of the main target, or of the end, whatever else is learned.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from mlipq.bench.modes import Mode, find_mode
 from mlipq.bench.prepared import Prepared
 from mlipq.bench.prepared.dataset import FIXED
 from mlipq.bench.prepared.draws import REST, TRAIN, VALIDATION, split_name
-from mlipq.bench.results import run_id
+from mlipq.bench.results import MeasuredWeights, run_id
 from mlipq.bench.suite import POOL, Suite, TrialSettings
 from mlipq.errors import InputError
 from mlipq.training.config import RunConfig, TaskSettings, TrainingSettings, read_config
@@ -42,6 +42,8 @@ class BenchRun:
         What is compared; of pretraining, which all sizes share, the size is 0.
     config
         What ``mlipq train`` does.
+    weights
+        Which are measured.
     sha256
         Of everything that the outcome follows from, whatever other runs the suite has.
     """
@@ -52,6 +54,7 @@ class BenchRun:
     size: int
     seed: int
     config: RunConfig
+    weights: MeasuredWeights
     sha256: str
 
     @property
@@ -215,6 +218,7 @@ def _made(
     needed: str = "",
 ) -> BenchRun:
     config = read_config(content)
+    weights = "best" if kind == "pretraining" else suite.weights
     follows = {
         "config": portable(config, prepared.folder, defaults=False),
         "dataset": prepared.sha256,
@@ -222,9 +226,10 @@ def _made(
         "pretraining": needed,
         **({"labels": prepared.beside} if prepared.beside else {}),
         **suite.model_dump(mode="json", include={"split", "test", "groups", "fewest"}),
+        **({"weights": weights} if weights != "best" else {}),
     }
     sha256 = hashlib.sha256(json.dumps(follows, sort_keys=True).encode()).hexdigest()
-    return BenchRun(kind, name, *what, config, sha256)
+    return BenchRun(kind, name, *what, config, weights, sha256)
 
 
 def _extras(suite: Suite, prepared: Prepared) -> list[str]:

@@ -18,6 +18,9 @@ RESULTS = "results"
 LabelsFrom = Literal["none", "same", "extra", "inference"]
 """Where a mode has its xTB labels from: nowhere, the structures with DFT labels, others too, or a calculation at inference."""
 
+MeasuredWeights = Literal["best", "ema"]
+"""Of a finished run: those with the lowest validation error, or the moving average at the end."""
+
 Record = TypeVar("Record", bound=BaseModel)
 
 
@@ -72,7 +75,9 @@ class Result(_Record):
     curve: list[tuple[int, float, float]] = Field(min_length=1)
     """Step, seconds of training, and mean absolute error on the validation structures, at each validation."""
     validation_mae: float
-    """Of the best weights, which it chose."""
+    """Of the weights that were measured."""
+    weights: MeasuredWeights = "best"
+    """Those that the validation structures chose, or the moving average at the end."""
     mae: float
     """On the test structures, as are all that follow. Over those that the model can predict."""
     rmse: float

@@ -21,6 +21,7 @@ from pydantic import (
 
 from mlipq import resources
 from mlipq.bench.modes import Mode, find_mode
+from mlipq.bench.results import MeasuredWeights
 from mlipq.errors import InputError
 from mlipq.settings import Content, accepted, dataset_from, read_yaml
 from mlipq.training.config import (
@@ -172,6 +173,9 @@ class Suite(_Record):
     """Structures with DFT labels in each step: the same in all modes."""
     tasks: dict[TaskName, TaskSettings] = {}
     """Settings of tasks, where they are not the defaults: ``{orbital_charges: {weight: 0.03}}``."""
+    weights: MeasuredWeights = "best"
+    """Which weights of a finished run are measured: those with the lowest validation error, or the moving average at the end
+    (``ema``), where there are too few validation structures to tell them apart."""
     pretraining: TrainingSettings = TrainingSettings()
     """The loop of pretraining, for modes that have one."""
     tuning: Tuning | None = None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from dft_charges import give_dft_charges
 from running import in_child, molecules, small_dataset
-from small_suites import molecules_at, outcome, small_suite
+from small_suites import CONTENT, molecules_at, outcome, small_suite
 
 from mlipq import open_dataset, resources
 from mlipq.bench import tasks
@@ -82,17 +82,33 @@ def test_every_run_ends_in_one_result_on_the_same_test_structures(dataset, tmp_p
     assert by_mode["delta"].level_of_theory == by_mode["energy"].level_of_theory == "PBE0"
 
 
-def test_errors_are_those_of_the_model_on_the_test_structures(dataset, tmp_path):
+@pytest.mark.parametrize("weights", ["best", "ema"])
+def test_errors_are_those_of_the_measured_weights_on_the_test_structures(weights, dataset, tmp_path):
     from mlipq.training import Predictor
+    from mlipq.training.saved.model import load_model
 
-    (result,) = run_suite(small_suite(dataset, modes=["energy"], seeds=1), tmp_path / "suite", workers=1)
+    # a rate so high that the weights of the least validation error are not those of the end
+    suite = small_suite(
+        dataset, modes=["energy"], seeds=1, weights=weights, training=CONTENT["training"] | {"steps": 50, "learning_rate": 0.1, "ema": 0.0}
+    )
+    (result,) = run_suite(suite, tmp_path / "suite", workers=1)
     table, structures = molecules(), read_structures(tmp_path / "suite")
-    predicted = Predictor(tmp_path / "suite" / "runs" / result.id).predict(table.arrays, ["energy"])["energy"]
+    model = load_model(tmp_path / "suite" / "runs" / result.id, weights)
+    predicted = Predictor(model).predict(table.arrays, ["energy"])["energy"]
     words = table.arrays["identity"].astype("<u8")
     rows = {row.tobytes().hex(): number for number, row in enumerate(words)}
     errors = predicted - table.arrays["reference/pbe0_energy"]
     expected = [1e3 * errors[rows[identity]] for identity in structures.identities]
     np.testing.assert_allclose(result.errors, expected, rtol=1e-3, atol=1e-2)
+    curve = [mae for _, _, mae in result.curve]
+    assert (result.weights, result.validation_mae) == (weights, curve[-1] if weights == "ema" else min(curve))
+    assert min(curve) < curve[-1]
+
+
+def test_weights_that_are_measured_are_part_of_what_a_result_follows_from(dataset, tmp_path):
+    run_suite(small_suite(dataset, modes=["energy"], seeds=1), tmp_path / "suite", workers=1)
+    with pytest.raises(InputError, match="other settings"):
+        run_suite(small_suite(dataset, modes=["energy"], seeds=1, weights="ema"), tmp_path / "suite", workers=1)
 
 
 @pytest.mark.parametrize("told", [1, 6, 11, 20], ids=["at once", "in the first", "at its end", "in the second"])

@@ -1,6 +1,6 @@
 """Encoders: what turns atoms into features. Trained models of suites, one that was not trained, and one that sees the element alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from mlipq.training.config import ModelSettings
 from mlipq.training.inference.predictor import Predictor
 from mlipq.training.models.layers import N_ELEMENTS
 from mlipq.training.models.potential import Potential
-from mlipq.training.saved.model import SavedModel
+from mlipq.training.saved.model import SavedModel, load_model
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,23 @@ def trained(suite: str, folder: Path) -> Iterator[Encoder]:
     record, results = read_suite_record(folder), read_results(folder)
     for mode in record.modes:
         own = [result for result in results if (result.mode, result.size) == (mode, max(record.sizes))]
-        paths = {result.seed: folder / RUNS / result.id for result in own}
-        known = [set(Predictor(path).elements(()).tolist()) for path in paths.values()]
+        models = {result.seed: partial(_measured, folder, result) for result in own}
+        known = [set(read().elements(()).tolist()) for read in models.values()]
         yield Encoder(
             f"{suite} {mode}",
             f"{record.title}: {find_mode(mode).what}",
-            list(paths),
-            partial(_embed, paths),
+            list(models),
+            partial(_embed, models),
             frozenset(set.intersection(*known)),
             suite,
             own,
         )
 
 
-def _embed(paths: dict[int, Path], seed: int, arrays: Arrays) -> NDArray:
-    return Predictor(paths[seed]).embeddings(arrays)
+def _measured(folder: Path, result: Result) -> Predictor:
+    """Read the model whose test errors a result has."""
+    return Predictor(load_model(folder / RUNS / result.id, result.weights))
+
+
+def _embed(models: Mapping[int, Callable[[], Predictor]], seed: int, arrays: Arrays) -> NDArray:
+    return models[seed]().embeddings(arrays)
