@@ -89,7 +89,11 @@ def test_errors_are_those_of_the_measured_weights_on_the_test_structures(weights
 
     # a rate so high that the weights of the least validation error are not those of the end
     suite = small_suite(
-        dataset, modes=["energy"], seeds=1, weights=weights, training=CONTENT["training"] | {"steps": 50, "learning_rate": 0.1, "ema": 0.0}
+        dataset,
+        modes=["energy"],
+        seeds=1,
+        weights=weights,
+        training=CONTENT["training"] | {"steps": 50, "learning_rate": 0.1, "ema": 0.0},
     )
     (result,) = run_suite(suite, tmp_path / "suite", workers=1)
     table, structures = molecules(), read_structures(tmp_path / "suite")
